@@ -1,0 +1,76 @@
+//! A first-in first-out queue with a capacity.
+
+use std::collections::VecDeque;
+
+/// Refuses what does not fit and gives it back, so that the caller has to decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounded<T> {
+    items: VecDeque<T>,
+    capacity: usize,
+}
+
+impl<T> Bounded<T> {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            items: VecDeque::new(),
+            capacity,
+        }
+    }
+
+    /// Appends, or returns the item when the queue is full.
+    pub fn push(&mut self, item: T) -> Result<(), T> {
+        if self.items.len() >= self.capacity {
+            return Err(item);
+        }
+        self.items.push_back(item);
+        Ok(())
+    }
+
+    pub fn pop(&mut self) -> Option<T> {
+        self.items.pop_front()
+    }
+
+    pub fn front(&self) -> Option<&T> {
+        self.items.front()
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
+    }
+
+    pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+        self.items.retain(keep);
+    }
+
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_gives_the_item_back() {
+        let mut queue = Bounded::new(2);
+        assert_eq!(queue.push('a'), Ok(()));
+        assert_eq!(queue.push('b'), Ok(()));
+        assert_eq!(queue.push('c'), Err('c'));
+        assert_eq!(queue.pop(), Some('a'));
+        assert_eq!(queue.push('c'), Ok(()));
+        assert_eq!(queue.iter().collect::<String>(), "bc");
+    }
+}

@@ -1,0 +1,51 @@
+//! The contract between an actor and whoever runs it.
+//!
+//! An actor is a value. It is handed an [`Event`] and the time ([`Now`]), changes itself and
+//! appends [`Effect`]s; it says when it wants to be woken; it can check its own invariants.
+//! It has no other way to reach anything, and nothing has another way to reach it. A host
+//! (the real one or the simulator) wraps it in a [`Cell`], feeds the cell events and carries
+//! out what the cell puts into a [`Sink`].
+//!
+//! What the kernel decides for all actors: time as two clocks, randomness by labelled
+//! sub-seeds, persist-before-send ([`Outbox`]), a store mirror that heals itself
+//! ([`Mirror`]), and bounded queues. It must never know a protocol of a particular actor.
+
+mod backoff;
+mod bounded;
+mod cell;
+mod effect;
+mod event;
+mod http;
+mod mirror;
+mod note;
+mod outbox;
+mod rng;
+mod time;
+
+pub use backoff::Backoff;
+pub use bounded::Bounded;
+pub use cell::{Cell, Sink};
+pub use effect::{BlobCommand, CommitId, DriverCommand, Effect, Effects, EngineOp};
+pub use event::{
+    BatchOutcome, BlobReport, CommitOutcome, DriverInstance, DriverReport, EngineReply, Event,
+};
+pub use http::{Decision, Outcome, Refusal, RequestHead, Ticket};
+pub use mirror::{Change, Mirror};
+pub use note::Note;
+pub use outbox::Outbox;
+pub use rng::{Rng, Seed};
+pub use time::{Duration, Now, Time, WallTime};
+
+/// A deterministic state machine.
+pub trait Actor {
+    /// Takes one event: changes state, appends effects. The first event is
+    /// [`Event::Start`].
+    fn handle(&mut self, now: Now, event: Event, fx: &mut Effects);
+
+    /// When it wants [`Event::Timer`], and why. Asked again after every event.
+    fn next_deadline(&self) -> Option<(Time, &'static str)>;
+
+    /// Panics when an invariant of its own is broken. Called after every event in
+    /// simulation and in debug builds.
+    fn check(&self) {}
+}

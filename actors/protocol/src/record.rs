@@ -1,0 +1,80 @@
+//! Values of the stores, decoded by the kind of their key.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    AckRecord, DeployRecord, FenceRecord, GatewayRecord, HostRecord, InstancesRecord, Key,
+    LeaseRecord, ProjectRecord, RegionRecord, RouteRecord, SlotRecord, VersionSpec,
+};
+
+/// A decoded store value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    Project(ProjectRecord),
+    Version(VersionSpec),
+    Deploy(DeployRecord),
+    Region(RegionRecord),
+    Slot(SlotRecord),
+    Route(RouteRecord),
+    Host(HostRecord),
+    Instances(InstancesRecord),
+    Gateway(GatewayRecord),
+    Peer(GatewayRecord),
+    Ack(AckRecord),
+    Lease(LeaseRecord),
+    Fence(FenceRecord),
+}
+
+/// A value that is not what its key promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MalformedRecord(pub Key);
+
+impl std::fmt::Display for MalformedRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the value of `{}` does not decode", self.0)
+    }
+}
+
+impl std::error::Error for MalformedRecord {}
+
+impl Record {
+    /// Reads the value of `key`.
+    pub fn parse(key: &Key, value: &[u8]) -> Result<Record, MalformedRecord> {
+        let decoded = match key {
+            Key::Project(_) => ProjectRecord::decode(value).map(Record::Project),
+            Key::Version(_) => VersionSpec::decode(value).map(Record::Version),
+            Key::Deploy(_) => DeployRecord::decode(value).map(Record::Deploy),
+            Key::Region(_) => RegionRecord::decode(value).map(Record::Region),
+            Key::Slot { .. } => SlotRecord::decode(value).map(Record::Slot),
+            Key::Route(_) => RouteRecord::decode(value).map(Record::Route),
+            Key::Host(_) => HostRecord::decode(value).map(Record::Host),
+            Key::Instances(_) => InstancesRecord::decode(value).map(Record::Instances),
+            Key::Gateway(_) => GatewayRecord::decode(value).map(Record::Gateway),
+            Key::Peer { .. } => GatewayRecord::decode(value).map(Record::Peer),
+            Key::Ack { .. } => AckRecord::decode(value).map(Record::Ack),
+            Key::Lease => LeaseRecord::decode(value).map(Record::Lease),
+            Key::Fence => FenceRecord::decode(value).map(Record::Fence),
+        };
+        decoded.map_err(|_| MalformedRecord(key.clone()))
+    }
+
+    /// The bytes that [`Record::parse`] reads.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Record::Project(r) => r.encode_to_vec(),
+            Record::Version(r) => r.encode_to_vec(),
+            Record::Deploy(r) => r.encode_to_vec(),
+            Record::Region(r) => r.encode_to_vec(),
+            Record::Slot(r) => r.encode_to_vec(),
+            Record::Route(r) => r.encode_to_vec(),
+            Record::Host(r) => r.encode_to_vec(),
+            Record::Instances(r) => r.encode_to_vec(),
+            Record::Gateway(r) | Record::Peer(r) => r.encode_to_vec(),
+            Record::Ack(r) => r.encode_to_vec(),
+            Record::Lease(r) => r.encode_to_vec(),
+            Record::Fence(r) => r.encode_to_vec(),
+        }
+        .into()
+    }
+}
