@@ -1,6 +1,8 @@
 //! What can happen to an actor.
 
-use tidegate_protocol::{Address, Bytes, Digest, FeedEntry, InstanceRef, LogLine, Manifest, Message};
+use tidegate_protocol::{
+    Address, Bytes, Digest, FeedEntry, InstanceRef, LogLine, Manifest, Message,
+};
 
 /// One input of [`crate::Actor::handle`].
 #[derive(Clone, Debug, PartialEq)]

@@ -146,9 +146,7 @@ impl Mirror {
             return self.on_snapshot_part(feed, fx);
         }
         if feed.after_revision > self.revision {
-            let asked_lately = self
-                .asked_gap_at
-                .is_some_and(|t| now.mono.since(t) < RETRY);
+            let asked_lately = self.asked_gap_at.is_some_and(|t| now.mono.since(t) < RETRY);
             if !asked_lately {
                 self.asked_gap_at = Some(now.mono);
                 self.ask(now, fx);
