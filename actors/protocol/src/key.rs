@@ -14,6 +14,8 @@ pub enum Key {
     Deploy(u64),
     /// Main store.
     Region(String),
+    /// Main store: one record.
+    Counters,
     /// Partition store, like all below.
     Slot {
         version: u64,
@@ -40,6 +42,7 @@ impl Key {
     pub const VERSIONS: &'static str = "version/";
     pub const DEPLOYS: &'static str = "deploy/";
     pub const REGIONS: &'static str = "region/";
+    pub const COUNTERS: &'static str = "counters/main";
     pub const SLOTS: &'static str = "slot/";
     pub const ROUTES: &'static str = "route/";
     pub const HOSTS: &'static str = "host/";
@@ -63,6 +66,7 @@ impl std::fmt::Display for Key {
             Key::Version(id) => write!(f, "version/{id:016x}"),
             Key::Deploy(id) => write!(f, "deploy/{id:016x}"),
             Key::Region(name) => write!(f, "region/{name}"),
+            Key::Counters => f.write_str(Key::COUNTERS),
             Key::Slot { version, index } => write!(f, "slot/{version:016x}/{index:08x}"),
             Key::Route(project) => write!(f, "route/{project}"),
             Key::Host(node) => write!(f, "host/{node}"),
@@ -121,6 +125,7 @@ fn parse(text: &str) -> Option<Key> {
                 version: hex64(version)?,
             }
         }
+        _ if text == Key::COUNTERS => Key::Counters,
         _ if text == Key::LEASE => Key::Lease,
         _ if text == Key::FENCE => Key::Fence,
         _ => return None,
@@ -157,6 +162,7 @@ mod tests {
             Key::Version(0xfeed),
             Key::Deploy(u64::MAX),
             Key::Region("syd".into()),
+            Key::Counters,
             Key::Slot {
                 version: 3,
                 index: 1,

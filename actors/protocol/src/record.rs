@@ -4,8 +4,9 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    AckRecord, DeployRecord, FenceRecord, GatewayRecord, HostRecord, InstancesRecord, Key,
-    LeaseRecord, ProjectRecord, RegionRecord, RouteRecord, SlotRecord, VersionSpec,
+    AckRecord, CountersRecord, DeployRecord, FenceRecord, GatewayRecord, HostRecord,
+    InstancesRecord, Key, LeaseRecord, ProjectRecord, RegionRecord, RouteRecord, SlotRecord,
+    VersionSpec,
 };
 
 /// A decoded store value.
@@ -15,6 +16,7 @@ pub enum Record {
     Version(VersionSpec),
     Deploy(DeployRecord),
     Region(RegionRecord),
+    Counters(CountersRecord),
     Slot(SlotRecord),
     Route(RouteRecord),
     Host(HostRecord),
@@ -46,6 +48,7 @@ impl Record {
             Key::Version(_) => VersionSpec::decode(value).map(Record::Version),
             Key::Deploy(_) => DeployRecord::decode(value).map(Record::Deploy),
             Key::Region(_) => RegionRecord::decode(value).map(Record::Region),
+            Key::Counters => CountersRecord::decode(value).map(Record::Counters),
             Key::Slot { .. } => SlotRecord::decode(value).map(Record::Slot),
             Key::Route(_) => RouteRecord::decode(value).map(Record::Route),
             Key::Host(_) => HostRecord::decode(value).map(Record::Host),
@@ -66,6 +69,7 @@ impl Record {
             Record::Version(r) => r.encode_to_vec(),
             Record::Deploy(r) => r.encode_to_vec(),
             Record::Region(r) => r.encode_to_vec(),
+            Record::Counters(r) => r.encode_to_vec(),
             Record::Slot(r) => r.encode_to_vec(),
             Record::Route(r) => r.encode_to_vec(),
             Record::Host(r) => r.encode_to_vec(),
