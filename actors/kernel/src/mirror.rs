@@ -43,14 +43,15 @@ pub struct Mirror {
     session: u64,
     revision: u64,
     revisions: BTreeMap<Key, u64>,
-    /// Parts of a snapshot received so far.
-    staged: Vec<FeedEntry>,
-    staged_parts: u32,
+    /// Parts of a snapshot received so far, all of `staged_revision`; the number of them all
+    /// once the last one is among them.
+    staged: BTreeMap<u32, Vec<FeedEntry>>,
     staged_revision: u64,
+    staged_total: Option<usize>,
     heard: Option<Time>,
     live_since: Option<Time>,
     ask_at: Time,
-    asked_gap_at: Option<Time>,
+    asked_at: Option<Time>,
     loaded: bool,
 }
 
@@ -62,13 +63,13 @@ impl Mirror {
             session: rng.u64(),
             revision: 0,
             revisions: BTreeMap::new(),
-            staged: Vec::new(),
-            staged_parts: 0,
+            staged: BTreeMap::new(),
             staged_revision: 0,
+            staged_total: None,
             heard: None,
             live_since: None,
             ask_at: Time::ZERO,
-            asked_gap_at: None,
+            asked_at: None,
             loaded: false,
         }
     }
@@ -125,8 +126,9 @@ impl Mirror {
         self.ask(now, fx);
     }
 
-    /// Takes a feed message; returns what changed, in commit order. A message of another
-    /// session, or from another store, changes nothing.
+    /// Takes a feed message; returns what changed, in commit order (deletions that a snapshot
+    /// reveals come first). A message of another session, or from another store, changes
+    /// nothing.
     pub fn on_feed(
         &mut self,
         now: Now,
@@ -143,13 +145,12 @@ impl Mirror {
         self.heard = Some(now.mono);
         self.ask_at = now.mono + RENEW;
         if feed.reset {
-            return self.on_snapshot_part(feed, fx);
+            return self.on_snapshot_part(now, feed, fx);
         }
         if feed.after_revision > self.revision {
-            let asked_lately = self.asked_gap_at.is_some_and(|t| now.mono.since(t) < RETRY);
-            if !asked_lately {
-                self.asked_gap_at = Some(now.mono);
-                self.ask(now, fx);
+            match self.asked_at {
+                Some(asked) if now.mono.since(asked) < RETRY => self.ask_at = asked + RETRY,
+                _ => self.ask(now, fx),
             }
             return Vec::new();
         }
@@ -164,6 +165,7 @@ impl Mirror {
     }
 
     fn ask(&mut self, now: Now, fx: &mut Effects) {
+        self.asked_at = Some(now.mono);
         self.ask_at = now.mono + RETRY;
         fx.send(
             self.store,
@@ -175,21 +177,32 @@ impl Mirror {
         );
     }
 
-    fn on_snapshot_part(&mut self, feed: StoreFeed, fx: &mut Effects) -> Vec<Change> {
-        if feed.part == 0 {
+    fn on_snapshot_part(&mut self, now: Now, feed: StoreFeed, fx: &mut Effects) -> Vec<Change> {
+        // A store that was restored to an earlier state answers whoever asks from a later
+        // one with a snapshot below it. Any other snapshot below the copy is merely late.
+        let went_back = feed.after_revision == self.revision;
+        if self.loaded && feed.revision < self.revision && !went_back {
+            return Vec::new();
+        }
+        if feed.revision != self.staged_revision {
             self.staged.clear();
-            self.staged_parts = 0;
+            self.staged_total = None;
             self.staged_revision = feed.revision;
         }
-        if feed.part != self.staged_parts || feed.revision != self.staged_revision {
+        if feed.last {
+            self.staged_total = Some(feed.part as usize + 1);
+        }
+        self.staged.insert(feed.part, feed.entries);
+        if self.staged_total != Some(self.staged.len()) {
+            self.ask_at = now.mono + RETRY;
             return Vec::new();
         }
-        self.staged_parts += 1;
-        self.staged.extend(feed.entries);
-        if !feed.last {
-            return Vec::new();
-        }
-        let entries = std::mem::take(&mut self.staged);
+        self.staged_total = None;
+        let mut entries: Vec<FeedEntry> = std::mem::take(&mut self.staged)
+            .into_values()
+            .flatten()
+            .collect();
+        entries.sort_by_key(|entry| entry.revision);
         self.revision = feed.revision;
         self.loaded = true;
         let mut gone = std::mem::take(&mut self.revisions);
@@ -245,5 +258,176 @@ impl Mirror {
                 });
             })
             .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Effect, Seed};
+    use tidegate_protocol::{NodeId, Role, RouteRecord};
+
+    const STORE: Address = Address::new(NodeId(1), Role::Store, 1);
+
+    struct Bench {
+        mirror: Mirror,
+        fx: Effects,
+        ms: u64,
+    }
+
+    fn bench() -> Bench {
+        let mirror = Mirror::new(STORE, &["route/"], &mut Seed(1).rng());
+        let fx = Effects::new();
+        Bench { mirror, fx, ms: 0 }
+    }
+
+    impl Bench {
+        /// Delivers a message; returns what changed (key, exists, revision) and the revisions
+        /// that the mirror asked from.
+        fn feed(&mut self, mut feed: StoreFeed) -> (Vec<(String, bool, u64)>, Vec<u64>) {
+            feed.session = self.mirror.session;
+            let now = Now::at_ms(self.ms);
+            let changes = self.mirror.on_feed(now, STORE, feed, &mut self.fx);
+            let changes = changes
+                .into_iter()
+                .map(|c| (c.key.to_string(), c.record.is_some(), c.revision))
+                .collect();
+            (changes, self.asked())
+        }
+
+        fn timer(&mut self, ms: u64) -> Vec<u64> {
+            self.ms = ms;
+            self.mirror.on_timer(Now::at_ms(ms), &mut self.fx);
+            self.asked()
+        }
+
+        fn asked(&mut self) -> Vec<u64> {
+            let asked = self.fx.take().into_iter().map(|effect| match effect {
+                Effect::Send {
+                    to: STORE,
+                    body: Message::StoreWatch(watch),
+                    after: None,
+                } => watch.after_revision,
+                other => panic!("{other:?}"),
+            });
+            asked.collect()
+        }
+    }
+
+    fn put(project: &str, revision: u64) -> FeedEntry {
+        let record = Record::Route(RouteRecord {
+            project: project.to_owned(),
+            ..RouteRecord::default()
+        });
+        FeedEntry {
+            key: format!("route/{project}"),
+            value: Some(record.encode()),
+            revision,
+        }
+    }
+
+    fn changes(after_revision: u64, revision: u64, entries: Vec<FeedEntry>) -> StoreFeed {
+        StoreFeed {
+            after_revision,
+            revision,
+            entries,
+            ..StoreFeed::default()
+        }
+    }
+
+    fn snapshot(revision: u64, part: u32, last: bool, entries: Vec<FeedEntry>) -> StoreFeed {
+        StoreFeed {
+            revision,
+            reset: true,
+            part,
+            last,
+            entries,
+            ..StoreFeed::default()
+        }
+    }
+
+    fn there(project: &str, revision: u64) -> (String, bool, u64) {
+        (format!("route/{project}"), true, revision)
+    }
+
+    fn gone(project: &str) -> (String, bool, u64) {
+        (format!("route/{project}"), false, 0)
+    }
+
+    #[test]
+    fn changes_are_reported_once_whatever_is_repeated() {
+        let mut b = bench();
+        let first = changes(0, 2, vec![put("a", 1), put("b", 2)]);
+        assert_eq!(b.feed(first.clone()).0, [there("a", 1), there("b", 2)]);
+        assert_eq!(b.feed(first).0, []);
+        let overlapping = changes(1, 3, vec![put("b", 2), put("c", 3)]);
+        assert_eq!(b.feed(overlapping), (vec![there("c", 3)], vec![]));
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_most_once_a_second_and_at_least() {
+        let mut b = bench();
+        b.feed(changes(0, 2, vec![]));
+        b.ms = 10_000;
+        let gap = changes(3, 4, vec![put("a", 4)]);
+        assert_eq!(b.feed(gap.clone()), (vec![], vec![2]));
+        b.ms = 10_500;
+        assert_eq!(b.feed(gap), (vec![], vec![]));
+        assert_eq!(b.timer(10_999), []);
+        assert_eq!(b.timer(11_000), [2]);
+    }
+
+    #[test]
+    fn parts_of_a_snapshot_may_come_in_any_order_and_twice() {
+        let mut b = bench();
+        let last = snapshot(5, 1, true, vec![put("b", 2)]);
+        let first = snapshot(5, 0, false, vec![put("a", 4)]);
+        assert_eq!(b.feed(last.clone()).0, []);
+        assert_eq!(b.feed(last).0, []);
+        assert!(!b.mirror.is_loaded());
+        assert_eq!(b.feed(first).0, [there("b", 2), there("a", 4)]);
+        assert_eq!((b.mirror.is_loaded(), b.mirror.revision()), (true, 5));
+    }
+
+    #[test]
+    fn a_lost_part_is_asked_for_soon_and_completes_what_came() {
+        let mut b = bench();
+        b.feed(snapshot(5, 0, false, vec![put("a", 4)]));
+        assert_eq!(b.timer(1_000), [0]);
+        let again = snapshot(5, 1, true, vec![put("b", 2)]);
+        assert_eq!(b.feed(again).0, [there("b", 2), there("a", 4)]);
+    }
+
+    #[test]
+    fn parts_of_two_snapshots_are_not_mixed() {
+        let mut b = bench();
+        b.feed(snapshot(5, 0, false, vec![put("a", 4)]));
+        assert_eq!(b.feed(snapshot(6, 1, true, vec![])).0, []);
+        assert_eq!(
+            b.feed(snapshot(6, 0, false, vec![put("b", 6)])).0,
+            [there("b", 6)]
+        );
+    }
+
+    #[test]
+    fn a_snapshot_tells_what_is_gone_and_what_changed() {
+        let mut b = bench();
+        b.feed(changes(0, 3, vec![put("a", 1), put("b", 2), put("c", 3)]));
+        let newer = snapshot(9, 0, true, vec![put("b", 2), put("c", 7), put("d", 4)]);
+        assert_eq!(b.feed(newer).0, [gone("a"), there("d", 4), there("c", 7)]);
+    }
+
+    #[test]
+    fn a_late_snapshot_does_not_take_the_copy_back_but_a_restored_store_does() {
+        let mut b = bench();
+        b.feed(changes(0, 3, vec![put("a", 3)]));
+        assert_eq!(b.feed(snapshot(2, 0, true, vec![])).0, []);
+        assert_eq!(b.mirror.revision(), 3);
+        let restored = StoreFeed {
+            after_revision: 3,
+            ..snapshot(2, 0, true, vec![])
+        };
+        assert_eq!(b.feed(restored).0, [gone("a")]);
+        assert_eq!(b.mirror.revision(), 2);
     }
 }
