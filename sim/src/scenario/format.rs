@@ -1,0 +1,395 @@
+//! The scenario file, field by field. `scenarios/*.toml` show it in use.
+
+use serde::Deserialize;
+use tidegate_protocol::AppKind;
+use toml::Spanned;
+
+use super::{Span, Target};
+
+/// One whole scenario, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Scenario {
+    /// What `run` and `list` call it.
+    pub name: Spanned<String>,
+    /// What it is for, one sentence.
+    pub about: String,
+    /// Simulated time of the whole run.
+    pub duration: Spanned<Span>,
+    /// From here on nothing is broken any more.
+    pub faults_end: Spanned<Span>,
+    /// Time after `faults_end` within which everything has to be well again.
+    #[serde(default = "liveness_within")]
+    pub liveness_within: Spanned<Span>,
+    /// Every message is encoded and decoded with prost on its way.
+    #[serde(default)]
+    pub encode_messages: bool,
+    pub topology: Topology,
+    #[serde(default)]
+    pub network: Network,
+    #[serde(default)]
+    pub disks: Disks,
+    #[serde(default)]
+    pub clocks: Clocks,
+    pub apps: Vec<App>,
+    #[serde(default)]
+    pub operations: Vec<Operation>,
+    #[serde(default)]
+    pub traffic: Vec<Traffic>,
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    pub random_faults: Option<RandomFaults>,
+}
+
+/// How many machines of what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topology {
+    pub regions: Spanned<Vec<String>>,
+    /// In each region.
+    pub hosts: Spanned<u32>,
+    /// Instances that one host can hold.
+    #[serde(default = "host_capacity")]
+    pub host_capacity: Spanned<u32>,
+    /// Over which the hosts of a region are spread.
+    #[serde(default = "one")]
+    pub zones: Spanned<u32>,
+    /// Gateway nodes in each region.
+    pub gateways: Spanned<u32>,
+    /// Gateway actors (worker threads) on each gateway node.
+    #[serde(default = "one")]
+    pub gateway_actors: Spanned<u32>,
+}
+
+/// What the network does when nothing is wrong with it. Delays are one way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    pub within_region: Span,
+    /// Least and most; drawn once for each pair of regions.
+    pub between_regions: [Span; 2],
+    /// Mean of the exponential part of each delay.
+    pub jitter: Span,
+    pub loss_per_million: u32,
+    pub duplication_per_million: u32,
+    /// Messages between two nodes may overtake each other.
+    pub reordering: bool,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            within_region: Span::micros(250),
+            between_regions: [Span::millis(10), Span::millis(90)],
+            jitter: Span::micros(50),
+            loss_per_million: 0,
+            duplication_per_million: 0,
+            reordering: false,
+        }
+    }
+}
+
+/// What a store's disk does when nothing is wrong with it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disks {
+    /// Least and most time until a commit is durable.
+    pub fsync: [Span; 2],
+}
+
+impl Default for Disks {
+    fn default() -> Self {
+        Self {
+            fsync: [Span::micros(200), Span::micros(2_000)],
+        }
+    }
+}
+
+/// How far the machines' clocks are from the truth from the beginning.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// Each wall clock is off by up to this, either way.
+    pub offset: Span,
+    /// Each clock is fast or slow by up to this many parts per million.
+    pub drift_ppm: u32,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            offset: Span::millis(500),
+            drift_ppm: 100,
+        }
+    }
+}
+
+/// A tenant's app, with the version that is deployed first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    pub name: Spanned<String>,
+    #[serde(default)]
+    pub kind: Kind,
+    /// First deploy.
+    #[serde(default = "deploy_at")]
+    pub deploy_at: Span,
+    /// Where it may run; empty: everywhere.
+    #[serde(default = "everywhere")]
+    pub regions: Spanned<Vec<String>>,
+    /// In each region.
+    #[serde(default = "instances_max")]
+    pub instances_max: Spanned<u32>,
+    /// Requests in flight that one gateway actor gives an instance.
+    #[serde(default = "concurrency")]
+    pub concurrency: Spanned<u32>,
+    /// Requests that an instance works on at once; more wait inside it.
+    #[serde(default = "workers")]
+    pub workers: Spanned<u32>,
+    /// Mean service time: a fixed half and an exponential half.
+    #[serde(default = "service")]
+    pub service: Span,
+    /// From the start of its process until it answers, drawn from ¾ to 1½ of this.
+    #[serde(default = "boot")]
+    pub boot: Span,
+    #[serde(default = "idle")]
+    pub idle: Span,
+    #[serde(default = "lifetime_min")]
+    pub lifetime_min: Span,
+    #[serde(default = "start_timeout")]
+    pub start_timeout: Span,
+    #[serde(default = "stop_grace")]
+    pub stop_grace: Span,
+    #[serde(default)]
+    pub behaviour: Behaviour,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    #[default]
+    Program,
+    Static,
+}
+
+impl Kind {
+    pub fn app_kind(self) -> AppKind {
+        match self {
+            Kind::Program => AppKind::Program,
+            Kind::Static => AppKind::Static,
+        }
+    }
+}
+
+/// What a version of an app does wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Behaviour {
+    #[default]
+    Healthy,
+    /// Its process ends right after it was started.
+    CrashesAtStart,
+    /// Runs, never answers.
+    Hangs,
+    /// Has to be killed.
+    IgnoresSigterm,
+    /// Ends by itself after about a thousand requests.
+    CrashesSometimes,
+}
+
+/// Something that the operator does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    pub at: Spanned<Span>,
+    #[serde(rename = "do")]
+    pub what: Action,
+    pub app: Spanned<String>,
+    /// Of the new version.
+    #[serde(default)]
+    pub behaviour: Behaviour,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Push a new version.
+    Deploy,
+    /// Back to the version before.
+    Rollback,
+    /// Forward to the newest version that is ready.
+    Promote,
+    /// Remove the project.
+    Remove,
+}
+
+/// Clients of an app: a Poisson process in each region.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traffic {
+    pub app: Spanned<String>,
+    /// Over all regions together.
+    pub per_second: Spanned<f64>,
+    /// Where the clients are; empty: everywhere.
+    #[serde(default = "everywhere")]
+    pub regions: Spanned<Vec<String>>,
+    pub from: Spanned<Span>,
+    pub until: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub spikes: Vec<Spike>,
+}
+
+/// Load multiplied for a while.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spike {
+    pub at: Spanned<Span>,
+    #[serde(rename = "for")]
+    pub length: Span,
+    pub times: f64,
+}
+
+/// One planned fault. Which fields a kind needs, `check.rs` says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub kind: Spanned<FaultKind>,
+    pub at: Spanned<Span>,
+    /// The beginning is drawn from `at` to `at + jitter`.
+    #[serde(default)]
+    pub jitter: Span,
+    #[serde(rename = "for")]
+    pub length: Span,
+    pub target: Spanned<Target>,
+    /// The other side, for faults of the network; everything else when absent.
+    pub against: Option<Spanned<Target>>,
+    /// Only what `target` sends is lost.
+    #[serde(default)]
+    pub one_way: bool,
+    pub per_million: Option<u32>,
+    /// Added delay, or how far a clock jumps.
+    pub by: Option<Span>,
+    /// A clock jumps back instead of forward.
+    #[serde(default)]
+    pub backwards: bool,
+    pub ppm: Option<u32>,
+    /// How many times slower.
+    pub times: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// Messages between target and against are lost.
+    Partition,
+    /// Some messages are lost.
+    Loss,
+    /// Every message takes longer.
+    Latency,
+    /// Some messages arrive twice.
+    Duplication,
+    /// Messages overtake each other.
+    Reordering,
+    /// Bytes of artifacts change on the way.
+    Corruption,
+    /// Machines stop at once and start again at the end.
+    Crash,
+    /// Tidegate's processes die and start again at the end; instances run on.
+    ProcessCrash,
+    /// Machines stand still, and go on where they were.
+    Pause,
+    /// Commits take longer.
+    SlowDisk,
+    /// Wall clocks jump, and jump back at the end.
+    ClockJump,
+    /// Clocks run fast.
+    ClockDrift,
+    /// Instances answer slowly.
+    SlowHost,
+}
+
+impl FaultKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            FaultKind::Partition => "partition",
+            FaultKind::Loss => "loss",
+            FaultKind::Latency => "latency",
+            FaultKind::Duplication => "duplication",
+            FaultKind::Reordering => "reordering",
+            FaultKind::Corruption => "corruption",
+            FaultKind::Crash => "crash",
+            FaultKind::ProcessCrash => "process-crash",
+            FaultKind::Pause => "pause",
+            FaultKind::SlowDisk => "slow-disk",
+            FaultKind::ClockJump => "clock-jump",
+            FaultKind::ClockDrift => "clock-drift",
+            FaultKind::SlowHost => "slow-host",
+        }
+    }
+}
+
+/// Faults drawn from the seed; each kind is left out in half the runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomFaults {
+    pub count: Spanned<u32>,
+    pub from: Spanned<Span>,
+    pub longest: Spanned<Span>,
+    pub kinds: Vec<FaultKind>,
+}
+
+fn liveness_within() -> Spanned<Span> {
+    Spanned::new(0..0, Span::seconds(120))
+}
+
+fn everywhere() -> Spanned<Vec<String>> {
+    Spanned::new(0..0, Vec::new())
+}
+
+fn one() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
+}
+
+fn host_capacity() -> Spanned<u32> {
+    Spanned::new(0..0, 16)
+}
+
+fn deploy_at() -> Span {
+    Span::seconds(15)
+}
+
+fn instances_max() -> Spanned<u32> {
+    Spanned::new(0..0, 4)
+}
+
+fn concurrency() -> Spanned<u32> {
+    Spanned::new(0..0, 20)
+}
+
+fn workers() -> Spanned<u32> {
+    Spanned::new(0..0, 64)
+}
+
+fn service() -> Span {
+    Span::millis(10)
+}
+
+fn boot() -> Span {
+    Span::millis(400)
+}
+
+fn idle() -> Span {
+    Span::seconds(300)
+}
+
+fn lifetime_min() -> Span {
+    Span::seconds(60)
+}
+
+fn start_timeout() -> Span {
+    Span::seconds(30)
+}
+
+fn stop_grace() -> Span {
+    Span::seconds(10)
+}
