@@ -10,6 +10,10 @@ use crate::{Decision, Note, Ticket};
 pub struct CommitId(pub u64);
 
 /// One thing to do, in the order of the list.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every effect is a message; a box for each would cost an allocation"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Send a message. With `after`, only once that commit is applied; never when it is

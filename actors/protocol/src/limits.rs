@@ -6,6 +6,8 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const KEY_BYTES_MAX: usize = 512;
 /// Writes and preconditions of one transaction, together.
 pub const TXN_OPS_MAX: usize = 256;
+/// Bytes of the keys and values of one transaction. It is fed in one message.
+pub const TXN_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of entries in one feed message; a longer feed comes in several.
 pub const FEED_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of one blob read.

@@ -1,0 +1,101 @@
+//! Group commit: one batch at the engine, everything else waits for it.
+
+use tidegate_kernel::{Bounded, Effects, EngineOp, Note};
+use tidegate_protocol::{Address, Txn};
+
+use crate::{StoreConfig, admit::Admitted};
+
+/// Who is owed an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) from: Address,
+    pub(crate) id: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    waiter: Waiter,
+    admitted: Admitted,
+}
+
+#[derive(Debug)]
+pub(crate) struct Commits {
+    waiting: Bounded<Waiting>,
+    waiting_bytes: usize,
+    at_engine: Option<(u64, Vec<Waiter>)>,
+    next_batch: u64,
+}
+
+impl Commits {
+    /// Batches are numbered from `first_batch`, drawn at random so that an answer to a
+    /// former life is not taken for one of this.
+    pub(crate) fn new(waiting_max: usize, first_batch: u64) -> Self {
+        Self {
+            waiting: Bounded::new(waiting_max),
+            waiting_bytes: 0,
+            at_engine: None,
+            next_batch: first_batch,
+        }
+    }
+
+    /// Queues a commit, or tells why not.
+    pub(crate) fn enqueue(
+        &mut self,
+        waiter: Waiter,
+        admitted: Admitted,
+        config: &StoreConfig,
+        fx: &mut Effects,
+    ) -> Result<(), String> {
+        let bytes = admitted.bytes;
+        let fits = self.waiting_bytes + bytes <= config.waiting_bytes_max;
+        let queued = fits && self.waiting.push(Waiting { waiter, admitted }).is_ok();
+        if queued {
+            self.waiting_bytes += bytes;
+            return Ok(());
+        }
+        fx.note(Note::Full { queue: "commits" });
+        Err("too many commits wait for the engine; try again later".to_owned())
+    }
+
+    /// Takes the next batch out of the queue, when none is at the engine.
+    pub(crate) fn start_batch(&mut self, config: &StoreConfig) -> Option<EngineOp> {
+        if self.at_engine.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        let size = self.waiting.len().min(config.batch_txns_max.max(1));
+        let mut txns: Vec<Txn> = Vec::with_capacity(size);
+        let mut waiters = Vec::with_capacity(size);
+        let mut bytes = 0;
+        while txns.len() < size {
+            let fits = self.waiting.front().is_some_and(|next| {
+                txns.is_empty() || bytes + next.admitted.bytes <= config.batch_bytes_max
+            });
+            let Some(next) = fits.then(|| self.waiting.pop()).flatten() else {
+                break;
+            };
+            bytes += next.admitted.bytes;
+            txns.push(next.admitted.txn);
+            waiters.push(next.waiter);
+        }
+        self.waiting_bytes -= bytes;
+        let batch = self.next_batch;
+        self.next_batch = batch.wrapping_add(1);
+        self.at_engine = Some((batch, waiters));
+        Some(EngineOp::Commit { batch, txns })
+    }
+
+    /// Who waits for a batch that the engine answered; `None` when it is not the one that
+    /// was sent.
+    pub(crate) fn finish(&mut self, batch: u64) -> Option<Vec<Waiter>> {
+        let (_, waiters) = self.at_engine.take_if(|(sent, _)| *sent == batch)?;
+        Some(waiters)
+    }
+
+    pub(crate) fn check(&self, config: &StoreConfig) {
+        assert!(
+            self.at_engine.is_some() || self.waiting.is_empty(),
+            "commits wait while the engine is idle"
+        );
+        assert!(self.waiting_bytes <= config.waiting_bytes_max);
+    }
+}

@@ -1,0 +1,602 @@
+use super::*;
+use tidegate_kernel::Seed;
+use tidegate_protocol::{NodeId, Role, Txn, Write};
+
+const ME: Address = Address::new(NodeId(1), Role::Store, 1);
+const GATEWAY: Address = Address::new(NodeId(2), Role::Gateway, 0);
+const METALD: Address = Address::new(NodeId(3), Role::Metald, 0);
+
+/// A store actor at the moment 0, with the numbers that it draws first.
+struct Bench {
+    store: StoreActor,
+    fx: Effects,
+    now: Now,
+    batch: u64,
+    request: u64,
+}
+
+fn bench() -> Bench {
+    bench_with(StoreConfig::new(ME))
+}
+
+fn bench_with(config: StoreConfig) -> Bench {
+    let rng = Seed(1).rng();
+    let mut same = rng.clone();
+    Bench {
+        store: StoreActor::new(config, rng),
+        fx: Effects::new(),
+        now: Now::at_ms(0),
+        batch: same.u64(),
+        request: same.u64(),
+    }
+}
+
+impl Bench {
+    fn event(&mut self, event: Event) -> Vec<Effect> {
+        self.store.handle(self.now, event, &mut self.fx);
+        self.store.check();
+        self.fx.take()
+    }
+
+    fn message(&mut self, from: Address, body: Message) -> Vec<Effect> {
+        self.event(Event::Message { from, body })
+    }
+
+    fn commit(&mut self, from: Address, id: u64) -> Vec<Effect> {
+        let txn = Some(txn(id));
+        self.message(from, Message::StoreCommit(StoreCommit { id, txn }))
+    }
+
+    fn watch(&mut self, from: Address, session: u64, prefix: &str, after: u64) -> Vec<Effect> {
+        self.message(
+            from,
+            Message::StoreWatch(StoreWatch {
+                session,
+                prefixes: vec![prefix.to_owned()],
+                after_revision: after,
+            }),
+        )
+    }
+
+    /// The engine applied the whole batch.
+    fn committed(&mut self, batch: u64, changes: Vec<FeedEntry>) -> Vec<Effect> {
+        let outcomes: Vec<CommitOutcome> = changes
+            .iter()
+            .map(|change| CommitOutcome::Applied(change.revision))
+            .collect();
+        let revision = changes.last().map_or(0, |change| change.revision);
+        self.event(Event::Engine(EngineReply::Committed {
+            batch,
+            outcome: BatchOutcome {
+                outcomes,
+                changes,
+                revision,
+            },
+        }))
+    }
+
+    /// The engine applied nothing of a batch of `count`, and stands at `revision`.
+    fn conflicted(&mut self, batch: u64, count: usize, revision: u64) -> Vec<Effect> {
+        let outcome = BatchOutcome {
+            outcomes: vec![CommitOutcome::Conflict("k".into()); count],
+            changes: Vec::new(),
+            revision,
+        };
+        self.event(Event::Engine(EngineReply::Committed { batch, outcome }))
+    }
+
+    fn feed(&mut self, request: u64, revision: u64, entries: Vec<FeedEntry>) -> Vec<Effect> {
+        self.event(Event::Engine(EngineReply::Feed {
+            request,
+            after_revision: 0,
+            revision,
+            entries,
+            gone: false,
+        }))
+    }
+
+    fn snapshot(&mut self, request: u64, revision: u64, entries: Vec<FeedEntry>) -> Vec<Effect> {
+        self.event(Event::Engine(EngineReply::Snapshot {
+            request,
+            revision,
+            entries,
+        }))
+    }
+
+    /// A subscriber of session 7 that has everything up to a revision.
+    fn caught_up(&mut self, from: Address, prefix: &str, revision: u64) {
+        let request = self.store.next_request;
+        self.watch(from, 7, prefix, revision);
+        let entries = Vec::new();
+        assert_eq!(self.feed(request, revision, entries).len(), 1);
+    }
+}
+
+fn txn(n: u64) -> Txn {
+    Txn {
+        preconditions: Vec::new(),
+        writes: vec![Write {
+            key: format!("slot/{n}"),
+            value: Some("v".into()),
+        }],
+    }
+}
+
+fn entry(key: &str, revision: u64) -> FeedEntry {
+    FeedEntry {
+        key: key.to_owned(),
+        value: Some("v".into()),
+        revision,
+    }
+}
+
+fn to_engine(batch: u64, txns: &[u64]) -> Effect {
+    Effect::Engine(EngineOp::Commit {
+        batch,
+        txns: txns.iter().copied().map(txn).collect(),
+    })
+}
+
+fn send(to: Address, body: Message) -> Effect {
+    Effect::Send {
+        to,
+        body,
+        after: None,
+    }
+}
+
+fn answer(to: Address, id: u64, outcome: Outcome) -> Effect {
+    let outcome = Some(outcome);
+    send(
+        to,
+        Message::StoreCommitReply(StoreCommitReply { id, outcome }),
+    )
+}
+
+fn changes(to: Address, after: u64, revision: u64, entries: Vec<FeedEntry>) -> Effect {
+    send(
+        to,
+        Message::StoreFeed(StoreFeed {
+            session: 7,
+            after_revision: after,
+            revision,
+            entries,
+            ..StoreFeed::default()
+        }),
+    )
+}
+
+fn part(asked: u64, revision: u64, part: u32, last: bool, entries: Vec<FeedEntry>) -> Effect {
+    send(
+        GATEWAY,
+        Message::StoreFeed(StoreFeed {
+            session: 7,
+            after_revision: asked,
+            revision,
+            reset: true,
+            part,
+            last,
+            entries,
+        }),
+    )
+}
+
+fn ask_feed(request: u64, after_revision: u64) -> Effect {
+    Effect::Engine(EngineOp::Feed {
+        request,
+        after_revision,
+        bytes_max: limits::FEED_BYTES_MAX,
+    })
+}
+
+fn ask_snapshot(request: u64, prefix: &str) -> Effect {
+    Effect::Engine(EngineOp::Snapshot {
+        request,
+        prefixes: vec![prefix.to_owned()],
+    })
+}
+
+#[test]
+fn commits_collect_while_a_batch_is_at_the_engine() {
+    let mut b = bench();
+    assert_eq!(b.commit(GATEWAY, 1), [to_engine(b.batch, &[1])]);
+    assert_eq!(b.commit(METALD, 2), []);
+    assert_eq!(b.commit(GATEWAY, 3), []);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/1", 1)]),
+        [
+            answer(GATEWAY, 1, Outcome::Applied(1)),
+            to_engine(b.batch + 1, &[2, 3])
+        ]
+    );
+    let outcome = BatchOutcome {
+        outcomes: vec![
+            CommitOutcome::Conflict("slot/2".into()),
+            CommitOutcome::Refused("disk full".into()),
+        ],
+        changes: Vec::new(),
+        revision: 1,
+    };
+    let batch = b.batch + 1;
+    assert_eq!(
+        b.event(Event::Engine(EngineReply::Committed { batch, outcome })),
+        [
+            answer(METALD, 2, Outcome::Conflict("slot/2".into())),
+            answer(GATEWAY, 3, Outcome::Refused("disk full".into())),
+        ]
+    );
+}
+
+#[test]
+fn an_answer_of_the_engine_to_a_former_life_is_ignored() {
+    let mut b = bench();
+    b.commit(GATEWAY, 1);
+    assert_eq!(b.committed(b.batch - 1, vec![entry("slot/1", 1)]), []);
+    assert_eq!(b.feed(b.request, 3, vec![entry("slot/1", 1)]), []);
+    assert_eq!(b.snapshot(b.request, 3, Vec::new()), []);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/1", 1)]),
+        [answer(GATEWAY, 1, Outcome::Applied(1))]
+    );
+}
+
+#[test]
+fn a_batch_is_bounded_by_count_and_by_bytes() {
+    let mut b = bench_with(StoreConfig {
+        batch_txns_max: 2,
+        batch_bytes_max: 16,
+        ..StoreConfig::new(ME)
+    });
+    for id in [1, 2, 3, 4_000, 5_000] {
+        b.commit(GATEWAY, id);
+    }
+    let mut batches = Vec::new();
+    for (batch, count) in (b.batch..).zip([1, 2, 1, 1]) {
+        let effects = b.conflicted(batch, count, 0);
+        batches.extend(
+            effects
+                .into_iter()
+                .filter(|e| matches!(e, Effect::Engine(_))),
+        );
+    }
+    assert_eq!(
+        batches,
+        [
+            to_engine(b.batch + 1, &[2, 3]),
+            to_engine(b.batch + 2, &[4_000]),
+            to_engine(b.batch + 3, &[5_000]),
+        ]
+    );
+}
+
+#[test]
+fn a_full_queue_refuses() {
+    let mut b = bench_with(StoreConfig {
+        waiting_max: 2,
+        waiting_bytes_max: 20,
+        ..StoreConfig::new(ME)
+    });
+    let refused = |id| {
+        let reason = "too many commits wait for the engine; try again later";
+        [
+            Effect::Note(Note::Full { queue: "commits" }),
+            answer(GATEWAY, id, Outcome::Refused(reason.into())),
+        ]
+    };
+    b.commit(GATEWAY, 1);
+    assert_eq!(b.commit(GATEWAY, 2), []);
+    assert_eq!(b.commit(GATEWAY, 1_000_000_000), refused(1_000_000_000));
+    assert_eq!(b.commit(GATEWAY, 4), []);
+    assert_eq!(b.commit(GATEWAY, 5), refused(5));
+    b.conflicted(b.batch, 1, 0);
+    assert_eq!(b.commit(GATEWAY, 6), []);
+}
+
+#[test]
+fn a_commit_without_a_transaction_is_refused() {
+    let mut b = bench();
+    let empty = Message::StoreCommit(StoreCommit { id: 9, txn: None });
+    assert_eq!(
+        b.message(GATEWAY, empty),
+        [answer(
+            GATEWAY,
+            9,
+            Outcome::Refused("the commit carries no transaction; send one".into())
+        )]
+    );
+}
+
+#[test]
+fn the_feed_leaves_before_the_answer_and_only_to_those_who_watch() {
+    let mut b = bench();
+    b.caught_up(GATEWAY, "slot/", 4);
+    b.caught_up(METALD, "host/", 4);
+    b.commit(METALD, 1);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/1", 5)]),
+        [
+            changes(GATEWAY, 4, 5, vec![entry("slot/1", 5)]),
+            answer(METALD, 1, Outcome::Applied(5)),
+        ]
+    );
+    // What did not concern it lies inside the interval of the next message.
+    b.commit(GATEWAY, 2);
+    assert_eq!(
+        b.committed(b.batch + 1, vec![entry("host/1", 6)]),
+        [
+            changes(METALD, 4, 6, vec![entry("host/1", 6)]),
+            answer(GATEWAY, 2, Outcome::Applied(6)),
+        ]
+    );
+}
+
+#[test]
+fn a_large_batch_is_pushed_in_several_messages() {
+    let mut b = bench_with(StoreConfig {
+        feed_bytes_max: 70,
+        ..StoreConfig::new(ME)
+    });
+    b.watch(GATEWAY, 7, "slot/", 4);
+    b.feed(b.request, 4, Vec::new());
+    for id in 0..=5 {
+        b.commit(METALD, id);
+    }
+    b.conflicted(b.batch, 1, 4);
+    let e = |revision| entry("slot/1", revision);
+    let host = |revision| entry("host/1", revision);
+    let effects = b.committed(b.batch + 1, vec![e(5), e(6), host(7), e(8), host(9)]);
+    assert_eq!(
+        effects[..2],
+        [
+            changes(GATEWAY, 4, 6, vec![e(5), e(6)]),
+            changes(GATEWAY, 6, 9, vec![e(8)]),
+        ]
+    );
+    assert_eq!(effects.len(), 2 + 5);
+}
+
+#[test]
+fn an_answer_that_leaves_out_revisions_sends_everybody_back_to_the_engine() {
+    let mut b = bench();
+    b.caught_up(GATEWAY, "slot/", 4);
+    b.caught_up(METALD, "host/", 4);
+    b.watch(METALD, 8, "host/", 4);
+    b.commit(METALD, 1);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/1", 7)]),
+        [
+            Effect::Note(Note::Mark("store: revisions that no answer told of")),
+            ask_feed(b.request + 3, 4),
+            answer(METALD, 1, Outcome::Applied(7)),
+        ]
+    );
+}
+
+#[test]
+fn an_answer_for_too_few_leaves_the_others_without_one() {
+    let mut b = bench();
+    b.commit(METALD, 1);
+    assert!(matches!(
+        b.committed(b.batch, Vec::new())[..],
+        [Effect::Note(Note::Malformed { .. })]
+    ));
+}
+
+#[test]
+fn a_new_subscriber_gets_a_snapshot() {
+    let mut b = bench();
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 0),
+        [ask_snapshot(b.request, "slot/")]
+    );
+    let entries = vec![entry("slot/1", 3), entry("slot/2", 1)];
+    assert_eq!(
+        b.snapshot(b.request, 4, entries.clone()),
+        [part(0, 4, 0, true, entries)]
+    );
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 4),
+        [changes(GATEWAY, 4, 4, vec![])]
+    );
+}
+
+#[test]
+fn a_snapshot_comes_in_parts_and_an_empty_one_in_one() {
+    let mut b = bench_with(StoreConfig {
+        feed_bytes_max: 40,
+        ..StoreConfig::new(ME)
+    });
+    b.watch(GATEWAY, 7, "slot/", 0);
+    assert_eq!(
+        b.snapshot(b.request, 0, vec![]),
+        [part(0, 0, 0, true, vec![])]
+    );
+    b.watch(GATEWAY, 8, "slot/", 0);
+    b.watch(GATEWAY, 7, "slot/", 0);
+    assert_eq!(
+        b.snapshot(
+            b.request + 2,
+            4,
+            vec![entry("slot/1", 3), entry("slot/2", 1)]
+        ),
+        [
+            part(0, 4, 0, false, vec![entry("slot/1", 3)]),
+            part(0, 4, 1, true, vec![entry("slot/2", 1)]),
+        ]
+    );
+}
+
+#[test]
+fn a_commit_during_a_snapshot_follows_it() {
+    let mut b = bench();
+    b.watch(GATEWAY, 7, "slot/", 0);
+    b.commit(METALD, 1);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/1", 5)]),
+        [answer(METALD, 1, Outcome::Applied(5))]
+    );
+    assert_eq!(
+        b.snapshot(b.request, 4, vec![]),
+        [part(0, 4, 0, true, vec![]), ask_feed(b.request + 1, 4)]
+    );
+    assert_eq!(
+        b.feed(b.request + 1, 5, vec![entry("slot/1", 5)]),
+        [changes(GATEWAY, 4, 5, vec![entry("slot/1", 5)])]
+    );
+}
+
+#[test]
+fn a_subscriber_that_is_behind_is_served_until_it_has_caught_up() {
+    let mut b = bench();
+    assert_eq!(b.watch(GATEWAY, 7, "slot/", 2), [ask_feed(b.request, 2)]);
+    // The store does not know yet how far its engine is: only an empty answer is the end.
+    assert_eq!(
+        b.feed(b.request, 4, vec![entry("slot/1", 3), entry("host/1", 4)]),
+        [
+            changes(GATEWAY, 2, 4, vec![entry("slot/1", 3)]),
+            ask_feed(b.request + 1, 4)
+        ]
+    );
+    assert_eq!(
+        b.feed(b.request + 1, 5, vec![entry("host/1", 5)]),
+        [ask_feed(b.request + 2, 5)]
+    );
+    b.commit(METALD, 1);
+    assert_eq!(
+        b.committed(b.batch, vec![entry("slot/2", 6)]),
+        [answer(METALD, 1, Outcome::Applied(6))]
+    );
+    assert_eq!(
+        b.feed(b.request + 2, 6, vec![entry("slot/2", 6)]),
+        [changes(GATEWAY, 4, 6, vec![entry("slot/2", 6)])]
+    );
+    b.commit(METALD, 2);
+    assert_eq!(
+        b.committed(b.batch + 1, vec![entry("slot/2", 7)])[0],
+        changes(GATEWAY, 6, 7, vec![entry("slot/2", 7)])
+    );
+}
+
+#[test]
+fn what_the_engine_has_forgotten_comes_as_a_snapshot() {
+    let mut b = bench();
+    b.watch(GATEWAY, 7, "slot/", 9);
+    let gone = EngineReply::Feed {
+        request: b.request,
+        after_revision: 9,
+        revision: 4,
+        entries: Vec::new(),
+        gone: true,
+    };
+    assert_eq!(
+        b.event(Event::Engine(gone)),
+        [ask_snapshot(b.request + 1, "slot/")]
+    );
+    assert_eq!(
+        b.snapshot(b.request + 1, 4, vec![]),
+        [part(9, 4, 0, true, vec![])]
+    );
+}
+
+#[test]
+fn a_renewal_is_answered_with_a_sign_of_life() {
+    let mut b = bench();
+    b.caught_up(GATEWAY, "slot/", 4);
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 4),
+        [changes(GATEWAY, 4, 4, vec![])]
+    );
+    b.commit(METALD, 1);
+    b.committed(b.batch, vec![entry("host/1", 5)]);
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 4),
+        [changes(GATEWAY, 4, 5, vec![])]
+    );
+    // Whether that arrived or not, it has everything that matches.
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 4),
+        [changes(GATEWAY, 4, 5, vec![])]
+    );
+    assert_eq!(
+        b.watch(GATEWAY, 7, "slot/", 5),
+        [changes(GATEWAY, 5, 5, vec![])]
+    );
+}
+
+#[test]
+fn an_older_or_impossible_renewal_is_served_from_the_engine() {
+    let mut b = bench();
+    b.caught_up(GATEWAY, "slot/", 4);
+    b.commit(METALD, 1);
+    b.committed(b.batch, vec![entry("slot/1", 5)]);
+    let next = b.request + 1;
+    assert_eq!(b.watch(GATEWAY, 7, "slot/", 4), [ask_feed(next, 4)]);
+    // Asked again before the engine has answered.
+    assert_eq!(b.watch(GATEWAY, 7, "slot/", 4), []);
+    b.feed(next, 5, vec![entry("slot/1", 5)]);
+    assert_eq!(b.watch(GATEWAY, 7, "slot/", 99), [ask_feed(next + 1, 99)]);
+}
+
+#[test]
+fn a_new_session_replaces_the_former_one() {
+    let mut b = bench();
+    b.watch(GATEWAY, 6, "slot/", 2);
+    b.watch(GATEWAY, 7, "slot/", 3);
+    assert_eq!(b.store.subscriber_count(), 1);
+    assert_eq!(b.feed(b.request, 3, vec![]), []);
+    assert_eq!(
+        b.feed(b.request + 1, 3, vec![]),
+        [changes(GATEWAY, 3, 3, vec![])]
+    );
+}
+
+#[test]
+fn a_malformed_subscription_is_noted() {
+    let mut b = bench();
+    let empty = Message::StoreWatch(StoreWatch::default());
+    assert!(matches!(
+        b.message(GATEWAY, empty)[..],
+        [Effect::Note(Note::Malformed { .. })]
+    ));
+    assert_eq!(b.store.subscriber_count(), 0);
+}
+
+#[test]
+fn the_silent_are_dropped_and_the_others_kept() {
+    let mut b = bench();
+    assert_eq!(b.store.next_deadline(), None);
+    b.watch(GATEWAY, 7, "slot/", 0);
+    let deadline = |ms| Some((Now::at_ms(ms).mono, "drop silent subscribers"));
+    assert_eq!(b.store.next_deadline(), deadline(20_000));
+    b.now = Now::at_ms(1_000);
+    b.watch(METALD, 7, "slot/", 0);
+    b.now = Now::at_ms(20_000);
+    assert_eq!(b.event(Event::Timer), []);
+    assert_eq!(b.store.subscriber_count(), 1);
+    assert_eq!(b.store.next_deadline(), deadline(40_000));
+    b.now = Now::at_ms(40_000);
+    b.event(Event::Timer);
+    assert_eq!(b.store.next_deadline(), None);
+    // The engine's answer to somebody who is gone.
+    assert_eq!(b.snapshot(b.request, 4, vec![]), []);
+}
+
+#[test]
+fn subscribers_are_bounded_and_the_silent_make_room() {
+    let mut b = bench_with(StoreConfig {
+        subscribers_max: 1,
+        ..StoreConfig::new(ME)
+    });
+    b.watch(GATEWAY, 7, "slot/", 0);
+    assert_eq!(
+        b.watch(METALD, 7, "slot/", 0),
+        [Effect::Note(Note::Full {
+            queue: "subscribers"
+        })]
+    );
+    b.now = Now::at_ms(20_000);
+    assert_eq!(
+        b.watch(METALD, 7, "slot/", 0),
+        [ask_snapshot(b.request + 1, "slot/")]
+    );
+}
