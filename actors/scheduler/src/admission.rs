@@ -1,0 +1,194 @@
+//! Wakes: who is let in, in which order, and what everybody else hears.
+//!
+//! First-in first-out by version: many gateways asking for one version are one entry. The
+//! head of the queue waits for a host, and nobody overtakes it.
+
+use std::collections::BTreeMap;
+
+use tidegate_kernel::{Duration, Effects, Note, Now, Time};
+use tidegate_protocol::{Address, Message, SlotState, Wake, WakeOutcome, WakeReply};
+
+use crate::Scheduler;
+
+/// An entry that nobody has asked for in so long leaves the queue.
+const FRESH: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    order: tidegate_kernel::Bounded<u64>,
+    waiting: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    asked: Time,
+    askers: Vec<Address>,
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            order: tidegate_kernel::Bounded::new(capacity),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Joins the queue, or refreshes the place in it. `false`: the queue is full.
+    fn join(&mut self, version: u64, asker: Address, now: Time) -> bool {
+        if let Some(entry) = self.waiting.get_mut(&version) {
+            entry.asked = now;
+            if !entry.askers.contains(&asker) {
+                entry.askers.push(asker);
+            }
+            return true;
+        }
+        if self.order.push(version).is_err() {
+            return false;
+        }
+        let askers = vec![asker];
+        self.waiting.insert(version, Entry { asked: now, askers });
+        true
+    }
+
+    fn leave(&mut self, version: u64) {
+        self.waiting.remove(&version);
+        self.order.retain(|v| *v != version);
+    }
+
+    fn askers(&self, version: u64) -> &[Address] {
+        self.waiting
+            .get(&version)
+            .map_or(&[], |entry| &entry.askers)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.order.clear();
+        self.waiting.clear();
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn on_wake(&mut self, now: Now, from: Address, wake: &Wake, fx: &mut Effects) {
+        let outcome = self.judge(now, from, wake, fx);
+        let failure = self
+            .view
+            .versions
+            .get(&wake.version)
+            .and_then(|v| v.failing(now.mono))
+            .filter(|_| outcome == WakeOutcome::Failed);
+        let reply = WakeReply {
+            version: wake.version,
+            outcome: outcome.into(),
+            retry_after_ms: failure
+                .map_or(1_000, |f| f.until.since(now.mono).as_millis().max(1) as u64),
+            reason: failure.map(|f| f.reason.clone()).unwrap_or_default(),
+            log_tail: failure.map(|f| f.log_tail.clone()).unwrap_or_default(),
+        };
+        fx.send(from, Message::WakeReply(reply));
+    }
+
+    fn judge(&mut self, now: Now, from: Address, wake: &Wake, fx: &mut Effects) -> WakeOutcome {
+        if self.election.term().is_none() {
+            return WakeOutcome::NotActive;
+        }
+        let id = wake.version;
+        let Some(version) = self.view.versions.get_mut(&id).filter(|v| v.spec.is_some()) else {
+            return WakeOutcome::Unknown;
+        };
+        version.set_demand(from, wake.demand, now.mono);
+        let have = self.have(id);
+        let Some(missing) = self.missing(now, id) else {
+            return WakeOutcome::Unknown;
+        };
+        if missing == 0 {
+            return WakeOutcome::Coming;
+        }
+        let failing = self.view.versions[&id].failing(now.mono).is_some();
+        if failing {
+            return if have == 0 {
+                WakeOutcome::Failed
+            } else {
+                WakeOutcome::Coming
+            };
+        }
+        if self.free_slot(id).is_none() {
+            return WakeOutcome::Full;
+        }
+        if !self.queue.join(id, from, now.mono) {
+            fx.note(Note::Full { queue: "wakes" });
+            return WakeOutcome::NoCapacity;
+        }
+        self.admit(now, fx);
+        if self.queue.askers(id).is_empty() || self.have(id) > 0 {
+            WakeOutcome::Coming
+        } else {
+            fx.mark("a wake waits for a host");
+            WakeOutcome::NoCapacity
+        }
+    }
+
+    /// Claims for the queue's head until no host has room.
+    pub(crate) fn admit(&mut self, now: Now, fx: &mut Effects) {
+        if self.election.term().is_none() {
+            return;
+        }
+        while let Some(&id) = self.queue.order.front() {
+            let stale = now.mono.since(self.queue.waiting[&id].asked) >= FRESH;
+            let served = self.missing(now, id).is_none_or(|missing| missing == 0);
+            let failing = self
+                .view
+                .versions
+                .get(&id)
+                .is_some_and(|v| v.failing(now.mono).is_some());
+            if stale || served || failing || self.free_slot(id).is_none() {
+                self.queue.leave(id);
+            } else if !self.claim(now, id, fx) {
+                return;
+            }
+        }
+    }
+
+    /// Whoever waits for a version hears that it does not start.
+    pub(crate) fn tell_waiting_of_failure(&mut self, now: Now, id: u64, fx: &mut Effects) {
+        let Some(version) = self.view.versions.get(&id) else {
+            return;
+        };
+        let Some(failure) = version.failing(now.mono) else {
+            return;
+        };
+        for asker in version.askers() {
+            fx.send(
+                asker,
+                Message::WakeReply(WakeReply {
+                    version: id,
+                    outcome: WakeOutcome::Failed.into(),
+                    retry_after_ms: failure.until.since(now.mono).as_millis().max(1) as u64,
+                    reason: failure.reason.clone(),
+                    log_tail: failure.log_tail.clone(),
+                }),
+            );
+        }
+        self.queue.leave(id);
+    }
+
+    /// Instances that run, start, or are about to.
+    fn have(&self, id: u64) -> u32 {
+        self.view.versions.get(&id).map_or(0, |version| {
+            version.count(SlotState::Starting)
+                + version.count(SlotState::Running)
+                + self.claims_of(id)
+        })
+    }
+
+    fn missing(&mut self, now: Now, id: u64) -> Option<u32> {
+        let have = self.have(id);
+        let version = self.view.versions.get_mut(&id)?;
+        version.spec.as_ref()?;
+        let wanted = version.wanted(now.mono, self.config.demand_age_max);
+        Some(wanted.saturating_sub(have))
+    }
+}
