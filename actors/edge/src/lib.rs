@@ -1,0 +1,325 @@
+//! The edge of a gateway node: holds the artifact of every version of its region, and says
+//! so.
+//!
+//! An ack in the partition store is a promise that the node holds an artifact, verified; the
+//! cutover waits for it, and the node's gateways route to no version without it. The edge
+//! decides which acks stand: it fetches what a version names, writes the ack when all of it
+//! has been verified, and takes it back when the version is gone or the blobs are. After a
+//! restart everything is checked anew; an ack of the former life stands while that goes on
+//! and falls at the first blob that is not there.
+//!
+//! It must never write an ack for an artifact that was not found whole in this life, nor
+//! for a version that it has not seen. Beside that it is the node's sign of life for sync
+//! (`gateway/{node}`), and tells control that its region exists.
+//!
+//! It costs a look at the versions and acks that changed, never at all of them.
+
+mod acks;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
+use tidegate_kernel::{
+    Actor, BlobReport, Change, CommitId, Duration, Effects, Event, Mirror, Note, Now, Rng, Seed,
+    Time,
+};
+use tidegate_protocol::{
+    Address, Digest, GatewayRecord, Key, Message, Record, RegionHello, StoreFeed, Txn, Write,
+};
+
+use acks::Acks;
+use ledger::Ledger;
+
+/// Settings of an edge.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    pub me: Address,
+    /// The operator's name of the node.
+    pub name: String,
+    pub region: String,
+    /// The partition store of the region.
+    pub store: Address,
+    pub control: Address,
+    pub origin: Address,
+    /// "ip:port" on which the node takes hops from other regions' gateways.
+    pub hop_endpoint: String,
+    /// Gateway actors on the node, one for each worker thread.
+    pub gateway_actors: u32,
+    /// Between two heartbeats.
+    pub beat_every: Duration,
+    /// Between two hellos to control before it has welcomed the region, and after.
+    pub hello_every: Duration,
+    pub hello_every_welcomed: Duration,
+    /// A commit that stays without an answer for so long is forgotten and decided anew.
+    pub commit_timeout: Duration,
+    /// Acks written or deleted in one commit.
+    pub acks_per_commit: usize,
+}
+
+impl EdgeConfig {
+    pub fn new(
+        me: Address,
+        name: impl Into<String>,
+        region: impl Into<String>,
+        store: Address,
+        control: Address,
+        origin: Address,
+        hop_endpoint: String,
+    ) -> Self {
+        Self {
+            me,
+            name: name.into(),
+            region: region.into(),
+            store,
+            control,
+            origin,
+            hop_endpoint,
+            gateway_actors: 1,
+            beat_every: Duration::from_secs(15),
+            hello_every: Duration::from_secs(15),
+            hello_every_welcomed: Duration::from_secs(300),
+            commit_timeout: Duration::from_secs(5),
+            acks_per_commit: 64,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Edge {
+    config: EdgeConfig,
+    rng: Rng,
+    mirror: Mirror,
+    fetcher: Fetcher,
+    ledger: Ledger,
+    acks: Acks,
+    beat: u64,
+    beat_at: Time,
+    hello_at: Time,
+    welcomed: bool,
+}
+
+impl Edge {
+    pub fn new(config: EdgeConfig, mut rng: Rng) -> Self {
+        let own_acks = format!("{}{}/", Key::ACKS, config.me.node);
+        let mirror = Mirror::new(config.store, &[Key::VERSIONS, &own_acks], &mut rng);
+        let fetcher_rng = Seed(rng.u64()).rng();
+        Self {
+            fetcher: Fetcher::new(FetcherConfig::new(config.origin), fetcher_rng),
+            mirror,
+            ledger: Ledger::default(),
+            acks: Acks::default(),
+            // Readers compare beats for change only.
+            beat: rng.u64(),
+            beat_at: Time::ZERO,
+            hello_at: Time::ZERO,
+            welcomed: false,
+            rng,
+            config,
+        }
+    }
+
+    /// Whether this edge has found the artifact whole in this life.
+    pub fn holds(&self, artifact: &Digest) -> bool {
+        self.ledger.holds(artifact)
+    }
+
+    fn on_message(&mut self, now: Now, from: Address, body: Message, fx: &mut Effects) {
+        match body {
+            Message::StoreFeed(feed) => self.on_feed(now, from, feed, fx),
+            Message::StoreCommitReply(reply) => {
+                let revision = self.mirror.revision();
+                self.acks
+                    .on_reply(now, &reply, revision, self.config.commit_timeout);
+            }
+            Message::BlobData(data) => {
+                let progress = self.fetcher.on_message(now, from, data, fx);
+                self.on_progress(progress, fx);
+            }
+            Message::RegionWelcome(welcome)
+                if from == self.config.control
+                    && welcome.region == self.config.region
+                    && !self.welcomed =>
+            {
+                self.welcomed = true;
+                self.hello_at = now.mono + self.config.hello_every_welcomed;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_feed(&mut self, now: Now, from: Address, feed: StoreFeed, fx: &mut Effects) {
+        for change in self.mirror.on_feed(now, from, feed, fx) {
+            let Change { key, record, .. } = change;
+            match (key, record) {
+                (Key::Version(id), Some(Record::Version(spec))) => {
+                    match Digest::try_from(&spec.artifact) {
+                        Ok(artifact) => self.on_version(now, id, artifact, fx),
+                        Err(error) => {
+                            let what = format!("the artifact of version {id}: {error}");
+                            fx.note(Note::Malformed { what });
+                            self.on_version_gone(now, id, fx);
+                        }
+                    }
+                }
+                (Key::Version(id), _) => self.on_version_gone(now, id, fx),
+                (Key::Ack { version, .. }, record) => {
+                    let artifact = match record {
+                        Some(Record::Ack(ack)) => Some(Digest::try_from(&ack.artifact).ok()),
+                        _ => None,
+                    };
+                    self.ledger.set_ack(version, artifact);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn on_version(&mut self, now: Now, id: u64, artifact: Digest, fx: &mut Effects) {
+        if let Some(unneeded) = self.ledger.set_version(id, artifact) {
+            self.fetcher.forget(now, &unneeded, fx);
+        }
+        if self.ledger.holds(&artifact) {
+            fx.note(Note::Verified {
+                version: id,
+                artifact,
+            });
+        } else if !self.ledger.is_unusable(&artifact) {
+            self.want(now, artifact, fx);
+        }
+    }
+
+    fn on_version_gone(&mut self, now: Now, id: u64, fx: &mut Effects) {
+        if let Some(unneeded) = self.ledger.remove_version(id) {
+            self.fetcher.forget(now, &unneeded, fx);
+        }
+    }
+
+    fn want(&mut self, now: Now, artifact: Digest, fx: &mut Effects) {
+        if !self.fetcher.want(now, artifact, fx) {
+            self.ledger.set_unusable(artifact);
+        }
+    }
+
+    fn on_blob(&mut self, now: Now, report: BlobReport, fx: &mut Effects) {
+        let progress = self.fetcher.on_blob(now, report, fx);
+        self.on_progress(progress, fx);
+    }
+
+    fn on_progress(&mut self, progress: Vec<Progress>, fx: &mut Effects) {
+        for step in progress {
+            match step {
+                Progress::Fetched { digest } => {
+                    for &version in self.ledger.set_held(digest) {
+                        fx.note(Note::Verified {
+                            version,
+                            artifact: digest,
+                        });
+                    }
+                }
+                Progress::Missing { digest } => self.ledger.set_missing(digest),
+                Progress::Unusable { digest, reason } => {
+                    let what = format!("artifact {digest}: {reason}");
+                    fx.note(Note::Malformed { what });
+                    self.ledger.set_unusable(digest);
+                }
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Now, fx: &mut Effects) {
+        self.mirror.on_timer(now, fx);
+        self.fetcher.on_timer(now, fx);
+        self.acks.on_timer(now, fx);
+        if now.mono >= self.beat_at {
+            self.beat_at = now.mono + self.config.beat_every;
+            self.send_beat(fx);
+        }
+        if now.mono >= self.hello_at {
+            self.hello_at = now.mono
+                + if self.welcomed {
+                    self.config.hello_every_welcomed
+                } else {
+                    self.config.hello_every
+                };
+            fx.send(
+                self.config.control,
+                Message::RegionHello(RegionHello {
+                    region: self.config.region.clone(),
+                    store_node: self.config.store.node.0,
+                }),
+            );
+            // What could not be used may have been a fault of the disk.
+            for artifact in self.ledger.take_unusable() {
+                self.want(now, artifact, fx);
+            }
+        }
+    }
+
+    /// Writes the heartbeat, blind: nobody else writes the record, and a lost one is
+    /// followed by the next.
+    fn send_beat(&mut self, fx: &mut Effects) {
+        self.beat = self.beat.wrapping_add(1);
+        let node = self.config.me.node;
+        let record = Record::Gateway(GatewayRecord {
+            node: node.0,
+            name: self.config.name.clone(),
+            region: self.config.region.clone(),
+            hop_endpoint: self.config.hop_endpoint.clone(),
+            beat: self.beat,
+            actors: self.config.gateway_actors,
+        });
+        let write = Write {
+            key: Key::Gateway(node).to_string(),
+            value: Some(record.encode()),
+        };
+        let txn = Txn {
+            preconditions: Vec::new(),
+            writes: vec![write],
+        };
+        fx.commit(CommitId(self.rng.u64()), self.config.store, txn);
+    }
+
+    /// Brings the acks in the store to what the ledger says, as far as may be now.
+    fn reconcile(&mut self, now: Now, fx: &mut Effects) {
+        if !self.mirror.is_loaded() || !self.acks.may_write(now, self.mirror.revision()) {
+            return;
+        }
+        let node = self.config.me.node;
+        let txn = self
+            .ledger
+            .next_txn(node, &self.mirror, self.config.acks_per_commit);
+        if let Some(txn) = txn {
+            let id = CommitId(self.rng.u64());
+            self.acks.asked(id, now.mono + self.config.commit_timeout);
+            fx.commit(id, self.config.store, txn);
+        }
+    }
+}
+
+impl Actor for Edge {
+    fn handle(&mut self, now: Now, event: Event, fx: &mut Effects) {
+        match event {
+            Event::Start | Event::Timer => self.on_timer(now, fx),
+            Event::Message { from, body } => self.on_message(now, from, body, fx),
+            Event::Blob(report) => self.on_blob(now, report, fx),
+            Event::Engine(_) | Event::Driver(_) => {}
+        }
+        self.reconcile(now, fx);
+    }
+
+    fn next_deadline(&self) -> Option<(Time, &'static str)> {
+        let own = [
+            self.mirror.next_deadline(),
+            (self.beat_at, "heartbeat"),
+            (self.hello_at, "hello to control"),
+        ];
+        let parts = [self.fetcher.next_deadline(), self.acks.next_deadline()];
+        own.into_iter().chain(parts.into_iter().flatten()).min()
+    }
+
+    fn check(&self) {
+        self.fetcher.check();
+        self.ledger.check();
+    }
+}
