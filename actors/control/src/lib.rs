@@ -238,7 +238,7 @@ impl Control {
             Some(Outcome::Refused(why)) => {
                 if let Some(request) = self.requests.remove(order) {
                     let reason = format!(
-                        "the main store refused the write: {why}; nothing was done, try again later"
+                        "the main store refused the write: {why}; repeat the request with the same key"
                     );
                     refuse(request.name, Fault::new(ApiError::Unavailable, reason), fx);
                 }

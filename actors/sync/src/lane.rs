@@ -1,0 +1,163 @@
+//! One commit at a time to one store.
+//!
+//! A lane is busy from the commit until the mirror shows what it wrote, so that nothing is
+//! decided from a copy that is known to be old. A conflict means that the copy was old: the
+//! next decision waits until it has changed. A refusal, or silence, waits longer each time.
+
+use tidegate_kernel::{Backoff, CommitId, Duration, Effect, Effects, Mirror, Now, Rng, Time};
+use tidegate_protocol::{Key, Precondition, Txn, store_commit_reply::Outcome};
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    state: State,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+enum State {
+    Free,
+    Asked {
+        commit: CommitId,
+        sent: Time,
+        preconditions: Vec<Precondition>,
+    },
+    /// Applied, and the mirror has to follow.
+    Settling {
+        revision: u64,
+        until: Time,
+    },
+    Resting {
+        until: Time,
+    },
+}
+
+/// How patient a lane is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the answer to a commit, and then for the mirror.
+    pub(crate) commit_timeout: Duration,
+    pub(crate) backoff_base: Duration,
+    pub(crate) backoff_cap: Duration,
+}
+
+impl Lane {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            state: State::Free,
+            backoff: Backoff::new(patience.backoff_base, patience.backoff_cap),
+        }
+    }
+
+    /// Whether the next decision may be made.
+    pub(crate) fn is_free(&self, now: Now, mirror: &Mirror) -> bool {
+        match &self.state {
+            State::Free => true,
+            State::Asked { .. } => false,
+            State::Settling { revision, until } => {
+                mirror.revision() >= *revision || now.mono >= *until
+            }
+            State::Resting { until } => now.mono >= *until,
+        }
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        now: Now,
+        mirror: &Mirror,
+        txn: Txn,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
+        let commit = CommitId(rng.u64());
+        self.state = State::Asked {
+            commit,
+            sent: now.mono,
+            preconditions: txn.preconditions.clone(),
+        };
+        fx.commit(commit, mirror.store(), txn);
+    }
+
+    /// Takes an answer; says whether it was the one that this lane waits for.
+    pub(crate) fn on_answer(
+        &mut self,
+        now: Now,
+        answered: CommitId,
+        outcome: &Outcome,
+        context: (&Mirror, Patience, &mut Rng),
+    ) -> bool {
+        let (mirror, patience, rng) = context;
+        let State::Asked {
+            commit,
+            preconditions,
+            ..
+        } = &self.state
+        else {
+            return false;
+        };
+        if *commit != answered {
+            return false;
+        }
+        let overtaken = preconditions
+            .iter()
+            .any(|p| Key::parse(&p.key).is_ok_and(|key| mirror.revision_of(&key) != p.revision));
+        self.state = match outcome {
+            Outcome::Applied(revision) => {
+                self.backoff.reset();
+                State::Settling {
+                    revision: *revision,
+                    until: now.mono + patience.commit_timeout,
+                }
+            }
+            Outcome::Conflict(_) if overtaken => State::Free,
+            Outcome::Conflict(_) | Outcome::Refused(_) => self.rest(now, rng),
+        };
+        true
+    }
+
+    /// Forgets a commit that stays without an answer; says whether there was one.
+    pub(crate) fn on_time(
+        &mut self,
+        now: Now,
+        patience: Patience,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) -> bool {
+        match self.state {
+            State::Asked { commit, sent, .. } if now.mono >= sent + patience.commit_timeout => {
+                fx.push(Effect::Forget(commit));
+                self.state = self.rest(now, rng);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives up whatever is under way, because nothing depends on it any more.
+    pub(crate) fn abandon(&mut self, fx: &mut Effects) {
+        if let State::Asked { commit, .. } = self.state {
+            fx.push(Effect::Forget(commit));
+        }
+        self.state = State::Free;
+    }
+
+    /// When it gives up waiting. A deadline that has passed is not named again.
+    pub(crate) fn next_deadline(
+        &self,
+        patience: Patience,
+        last: Time,
+    ) -> Option<(Time, &'static str)> {
+        let deadline = match self.state {
+            State::Free => None,
+            State::Asked { sent, .. } => Some((sent + patience.commit_timeout, "forget a commit")),
+            State::Settling { until, .. } => Some((until, "decide from the mirror as it is")),
+            State::Resting { until } => Some((until, "try a commit again")),
+        };
+        deadline.filter(|(at, _)| *at > last)
+    }
+
+    fn rest(&mut self, now: Now, rng: &mut Rng) -> State {
+        State::Resting {
+            until: now.mono + self.backoff.fail(rng),
+        }
+    }
+}
