@@ -1,0 +1,179 @@
+//! The blob store of a simulated machine, and the artifacts that tenants push.
+//!
+//! Digests are real SHA-256 over real, small bytes, so that a blob that changed on its way
+//! is found out for the same reason as in production. What was verified survives a crash;
+//! what was still being received does not.
+
+use std::collections::BTreeMap;
+
+use sha2::Digest as _;
+use tidegate_kernel::{BlobCommand, BlobReport, Rng};
+use tidegate_protocol::{Bytes, Digest, Manifest, ManifestEntry, Prost};
+
+/// Blobs of one machine.
+#[derive(Clone, Debug, Default)]
+pub struct Blobs {
+    whole: BTreeMap<Digest, Bytes>,
+    receiving: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// SHA-256.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    Digest(sha2::Sha256::digest(bytes).into())
+}
+
+impl Blobs {
+    pub fn put(&mut self, bytes: Bytes) -> Digest {
+        let digest = digest_of(&bytes);
+        self.whole.insert(digest, bytes);
+        digest
+    }
+
+    pub fn crash(&mut self) {
+        self.receiving.clear();
+    }
+
+    /// Whether the manifest and every file that it names are here.
+    pub fn holds_artifact(&self, artifact: Digest) -> bool {
+        self.manifest(artifact).is_some_and(|manifest| {
+            manifest.files.iter().all(|file| {
+                Digest::try_from(&file.digest).is_ok_and(|d| self.whole.contains_key(&d))
+            })
+        })
+    }
+
+    fn manifest(&self, digest: Digest) -> Option<Manifest> {
+        Manifest::decode(self.whole.get(&digest)?.as_ref()).ok()
+    }
+
+    /// Carries out one command; an append has no answer.
+    pub fn run(&mut self, command: BlobCommand) -> Option<BlobReport> {
+        match command {
+            BlobCommand::Check { digest } => Some(BlobReport::Checked {
+                digest,
+                present: self.whole.contains_key(&digest),
+            }),
+            BlobCommand::LoadManifest { digest } => Some(BlobReport::Manifest {
+                digest,
+                manifest: self.manifest(digest),
+            }),
+            BlobCommand::Append {
+                digest,
+                offset,
+                data,
+            } => {
+                self.append(digest, offset, &data);
+                None
+            }
+            BlobCommand::Finish { digest } => {
+                let received = self.receiving.remove(&digest).unwrap_or_default();
+                let verified = digest_of(&received) == digest;
+                if verified {
+                    self.whole.insert(digest, received.into());
+                }
+                Some(BlobReport::Finished { digest, verified })
+            }
+            BlobCommand::Read {
+                digest,
+                offset,
+                length_max,
+                reply_to,
+            } => Some(self.read(digest, offset, length_max, reply_to)),
+        }
+    }
+
+    fn append(&mut self, digest: Digest, offset: u64, data: &[u8]) {
+        let received = self.receiving.entry(digest).or_default();
+        if offset == 0 {
+            received.clear();
+        }
+        // A gap makes the blob wrong, and `Finish` says so.
+        if offset == received.len() as u64 {
+            received.extend_from_slice(data);
+        }
+    }
+
+    fn read(
+        &self,
+        digest: Digest,
+        offset: u64,
+        length_max: u32,
+        reply_to: tidegate_protocol::Address,
+    ) -> BlobReport {
+        let blob = self.whole.get(&digest);
+        let data = blob.map_or_else(Bytes::new, |b| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(b.len());
+            let end = start.saturating_add(length_max as usize).min(b.len());
+            b.slice(start..end)
+        });
+        BlobReport::Data {
+            digest,
+            offset,
+            total: blob.map(|b| b.len() as u64),
+            data,
+            reply_to,
+        }
+    }
+}
+
+/// Makes the artifact of one version: a page and a script of its own, and a picture that all
+/// versions of the app share. Returns its name.
+pub fn push_artifact(blobs: &mut Blobs, app: &str, number: u32, rng: &mut Rng) -> Digest {
+    let mut noise = |length: u64| -> Vec<u8> { (0..length).map(|_| rng.u64() as u8).collect() };
+    let page = format!("<!doctype html><title>{app}@{number}</title>").into_bytes();
+    let mut script = format!("// {app}@{number}\n").into_bytes();
+    script.extend(noise(2_000 + 1_000 * u64::from(number % 5)));
+    let picture = app.as_bytes().repeat(300);
+    let files = [("app.js", script), ("index.html", page), ("logo.png", picture)]
+        .into_iter()
+        .map(|(path, bytes)| ManifestEntry {
+            path: path.into(),
+            size: bytes.len() as u64,
+            digest: blobs.put(bytes.into()).into(),
+            executable: false,
+        })
+        .collect();
+    blobs.put(Manifest { files }.encode_to_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Seed;
+
+    #[test]
+    fn an_artifact_is_held_when_all_of_it_is() {
+        let mut origin = Blobs::default();
+        let artifact = push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
+        assert!(origin.holds_artifact(artifact));
+        let mut part = Blobs::default();
+        assert!(!part.holds_artifact(artifact));
+        part.whole.insert(artifact, origin.whole[&artifact].clone());
+        assert!(!part.holds_artifact(artifact));
+    }
+
+    #[test]
+    fn a_changed_byte_is_found_out() {
+        let digest = digest_of(b"right");
+        for (bytes, verified) in [(&b"right"[..], true), (b"wrong", false)] {
+            let mut blobs = Blobs::default();
+            let append = BlobCommand::Append {
+                digest,
+                offset: 0,
+                data: Bytes::copy_from_slice(bytes),
+            };
+            assert_eq!(blobs.run(append), None);
+            assert_eq!(
+                blobs.run(BlobCommand::Finish { digest }),
+                Some(BlobReport::Finished { digest, verified })
+            );
+            assert_eq!(
+                blobs.run(BlobCommand::Check { digest }),
+                Some(BlobReport::Checked {
+                    digest,
+                    present: verified
+                })
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the stores durably hold, decoded: the truth that oracles compare with.
+//!
+//! Fed by each commit when it becomes durable, so it costs one decode a write and never a
+//! scan.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+use tidegate_protocol::{FeedEntry, Key, ProjectRecord, Record, VersionSpec};
+
+/// One store's content.
+#[derive(Clone, Debug, Default)]
+pub struct StoreView {
+    records: BTreeMap<Key, Record>,
+    pub revision: u64,
+}
+
+/// One durable write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    pub key: Key,
+    pub before: Option<Record>,
+    pub after: Option<Record>,
+}
+
+/// What host names resolved to, ever: (app, version) pairs of whole epochs.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// 0 is the main store, then each region's partition.
+    pub stores: Vec<StoreView>,
+    epochs: IndexSet<(u32, u64), FxBuildHasher>,
+    hosts: BTreeMap<String, u32>,
+}
+
+impl StoreView {
+    pub fn get(&self, key: &Key) -> Option<&Record> {
+        self.records.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Record)> {
+        self.records.iter()
+    }
+
+    pub fn version(&self, id: u64) -> Option<&VersionSpec> {
+        match self.get(&Key::Version(id)) {
+            Some(Record::Version(spec)) => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub fn project(&self, name: &str) -> Option<&ProjectRecord> {
+        match self.get(&Key::Project(name.to_owned())) {
+            Some(Record::Project(project)) => Some(project),
+            _ => None,
+        }
+    }
+
+    pub fn projects(&self) -> impl Iterator<Item = &ProjectRecord> {
+        self.records
+            .range(Key::Project(String::new())..Key::Version(0))
+            .filter_map(|(_, record)| match record {
+                Record::Project(project) => Some(project),
+                _ => None,
+            })
+    }
+
+    /// Takes one entry of a commit; an entry that does not decode counts as absent.
+    fn apply(&mut self, entry: &FeedEntry) -> Option<Written> {
+        self.revision = self.revision.max(entry.revision);
+        let key = Key::parse(&entry.key).ok()?;
+        let after = entry
+            .value
+            .as_ref()
+            .and_then(|value| Record::parse(&key, value).ok());
+        let before = match &after {
+            Some(record) => self.records.insert(key.clone(), record.clone()),
+            None => self.records.remove(&key),
+        };
+        Some(Written { key, before, after })
+    }
+}
+
+impl Ledger {
+    /// A ledger of one main store and so many partitions; `hosts[i]` is the name of app `i`.
+    pub fn new(regions: usize, hosts: &[String]) -> Self {
+        Self {
+            stores: vec![StoreView::default(); regions + 1],
+            epochs: IndexSet::default(),
+            hosts: hosts.iter().cloned().zip(0..).collect(),
+        }
+    }
+
+    pub fn main(&self) -> &StoreView {
+        &self.stores[0]
+    }
+
+    pub fn region(&self, region: usize) -> &StoreView {
+        &self.stores[region + 1]
+    }
+
+    /// Takes what one batch wrote durably.
+    pub fn apply(&mut self, store: usize, changes: &[FeedEntry]) -> Vec<Written> {
+        let written: Vec<Written> = changes
+            .iter()
+            .filter_map(|entry| self.stores[store].apply(entry))
+            .collect();
+        for write in &written {
+            if let Some(Record::Project(project)) = &write.after
+                && store == 0
+            {
+                self.learn_epoch(project);
+            }
+        }
+        written
+    }
+
+    fn learn_epoch(&mut self, project: &ProjectRecord) {
+        for host in &project.hosts {
+            if let Some(app) = self.hosts.get(host)
+                && project.active != 0
+            {
+                self.epochs.insert((*app, project.active));
+            }
+        }
+    }
+
+    /// Whether the app's host name resolved to the version in some whole epoch.
+    #[inline]
+    pub fn resolved(&self, app: u32, version: u64) -> bool {
+        self.epochs.contains(&(app, version))
+    }
+}

@@ -1,0 +1,102 @@
+//! Guarantee 10: every admitted request ends in a response or in one clear error, within
+//! its deadline; a cutover or a drain drops none.
+//!
+//! A request may break when something broke: its instance crashed, a machine or a link
+//! failed lately. Without that, an error other than an early refusal is a violation.
+
+use super::Findings;
+
+/// Time over the deadline that a loaded gateway may take.
+const SLACK_NS: u64 = 2_000_000_000;
+
+/// How an admitted request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Served,
+    /// Refused early, with a reason.
+    Refused(&'static str),
+    /// 502, 504, 508, or no instance could be reached.
+    Failed(&'static str),
+}
+
+#[derive(Debug, Default)]
+pub struct Answered {
+    pub checks: u64,
+}
+
+impl Answered {
+    /// A request ended. `late_ns`: how long after its deadline. `excused`: something was
+    /// broken lately, or the app is.
+    #[inline]
+    pub fn ended(
+        &mut self,
+        host: &str,
+        end: End,
+        late_ns: u64,
+        excused: bool,
+        findings: &mut Findings,
+    ) {
+        self.checks += 1;
+        if late_ns > SLACK_NS && !excused {
+            findings.violated(
+                10,
+                format!("a request for {host} ended {} ms after its deadline", late_ns / 1_000_000),
+            );
+        }
+        if let End::Failed(how) = end
+            && !excused
+        {
+            findings.violated(10, format!("a request for {host} failed ({how}) though nothing was broken"));
+        }
+    }
+
+    /// A request is still open long after its deadline.
+    pub fn silent(&mut self, host: &str, late_ns: u64, findings: &mut Findings) {
+        self.checks += 1;
+        if late_ns > SLACK_NS {
+            findings.violated(10, format!("a request for {host} never ended"));
+        }
+    }
+
+    /// The platform killed an instance that was working, without the grace that it promised.
+    pub fn killed(&mut self, instance: &str, requests: usize, findings: &mut Findings) {
+        self.checks += 1;
+        if requests > 0 {
+            findings.violated(
+                10,
+                format!("{instance} was killed with {requests} requests in flight before its grace was over"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expected: u64, end: End, late_ns: u64, excused: bool) {
+        let (mut oracle, mut findings) = (Answered::default(), Findings::default());
+        oracle.ended("a.example", end, late_ns, excused, &mut findings);
+        assert_eq!(findings.count(10), expected, "{end:?} {late_ns} {excused}");
+    }
+
+    #[test]
+    fn failures_without_a_cause_are_found() {
+        check(0, End::Served, 0, false);
+        check(0, End::Refused("queue full"), 0, false);
+        check(0, End::Failed("broken"), 0, true);
+        check(1, End::Failed("broken"), 0, false);
+        check(1, End::Served, SLACK_NS + 1, false);
+    }
+
+    #[test]
+    fn silence_and_hasty_kills_are_found() {
+        let (mut oracle, mut findings) = (Answered::default(), Findings::default());
+        oracle.silent("a.example", SLACK_NS, &mut findings);
+        oracle.killed("v1.0.1", 0, &mut findings);
+        assert_eq!(findings.count(10), 0);
+        oracle.silent("a.example", SLACK_NS + 1, &mut findings);
+        oracle.killed("v1.0.1", 3, &mut findings);
+        assert_eq!(findings.count(10), 2);
+    }
+}

@@ -1,0 +1,200 @@
+//! Guarantee 14: no instance without a slot, no slot without an owner, no lease that nobody
+//! renews.
+//!
+//! In a living system each of these exists for a moment, so each is noted when it is first
+//! seen after the faults and counts when it is still there after the bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+use tidegate_protocol::{InstanceRef, Key, LeaseRecord, Record, SlotState};
+
+use super::Findings;
+use crate::clock::SimTime;
+use crate::ledger::StoreView;
+
+/// An instance that a driver really runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Running {
+    /// Node id.
+    pub host: u32,
+    pub instance: InstanceRef,
+}
+
+#[derive(Debug, Default)]
+pub struct Orphans {
+    since: BTreeMap<String, SimTime>,
+    leases: BTreeMap<String, (LeaseRecord, SimTime)>,
+    pub checks: u64,
+}
+
+/// A lease that did not change for so long is not renewed by anybody.
+const LEASE_STILL_NS: u64 = 25_000_000_000;
+
+impl Orphans {
+    /// Looks at a region after the faults. `bound_ns`: how long an orphan may last.
+    pub fn check(
+        &mut self,
+        region: &str,
+        running: &[Running],
+        partition: &StoreView,
+        bound_ns: u64,
+        findings: &mut Findings,
+    ) {
+        self.checks += 1;
+        let mut seen = orphans(running, partition);
+        seen.extend(self.still_lease(region, partition, findings.at));
+        let prefix = format!("{region}: ");
+        let seen: BTreeSet<String> = seen.into_iter().map(|s| prefix.clone() + &s).collect();
+        self.since
+            .retain(|orphan, _| !orphan.starts_with(&prefix) || seen.contains(orphan));
+        for orphan in seen {
+            let since = *self.since.entry(orphan.clone()).or_insert(findings.at);
+            if findings.at.saturating_sub(since) > bound_ns {
+                self.since.insert(orphan.clone(), findings.at);
+                findings.violated(14, format!("{orphan}, for {} s", bound_ns / 1_000_000_000));
+            }
+        }
+    }
+
+    fn still_lease(&mut self, region: &str, partition: &StoreView, at: SimTime) -> Option<String> {
+        let Some(Record::Lease(lease)) = partition.get(&Key::Lease) else {
+            return Some("there is no active scheduler".into());
+        };
+        let known = self
+            .leases
+            .entry(region.to_owned())
+            .or_insert_with(|| (lease.clone(), at));
+        if known.0 != *lease {
+            *known = (lease.clone(), at);
+        }
+        (at - known.1 > LEASE_STILL_NS).then(|| "nobody renews the scheduler's lease".into())
+    }
+}
+
+fn orphans(running: &[Running], partition: &StoreView) -> Vec<String> {
+    let mut found = Vec::new();
+    for r in running {
+        let key = Key::Slot {
+            version: r.instance.version,
+            index: r.instance.slot,
+        };
+        let owned = match partition.get(&key) {
+            Some(Record::Slot(slot)) => {
+                slot.instance() == r.instance
+                    && slot.host == r.host
+                    && slot.state() != SlotState::Free
+            }
+            _ => false,
+        };
+        if !owned {
+            found.push(format!("instance {} on node {} has no slot", r.instance, r.host));
+        }
+    }
+    let here: IndexSet<Running, FxBuildHasher> = running.iter().copied().collect();
+    for (_, record) in partition.iter() {
+        let Record::Slot(slot) = record else {
+            continue;
+        };
+        let owner = Running {
+            host: slot.host,
+            instance: slot.instance(),
+        };
+        if slot.state() != SlotState::Free && !here.contains(&owner) {
+            found.push(format!(
+                "slot {} is taken for node {}, which runs nothing of it",
+                slot.instance(),
+                slot.host
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use tidegate_protocol::{FeedEntry, SlotRecord};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn slot(epoch: u64, state: SlotState) -> Record {
+        Record::Slot(SlotRecord {
+            version: 1,
+            epoch,
+            state: state.into(),
+            host: 7,
+            ..SlotRecord::default()
+        })
+    }
+
+    fn running(epoch: u64) -> Running {
+        Running {
+            host: 7,
+            instance: InstanceRef {
+                version: 1,
+                slot: 0,
+                epoch,
+            },
+        }
+    }
+
+    /// Looks every 5 s for a minute; the lease is renewed if asked.
+    fn check(expected: u64, slot: Record, running: &[Running], renewed: bool) {
+        let mut ledger = Ledger::new(1, &[]);
+        let mut put = |key: Key, record: Record| {
+            let entry = FeedEntry {
+                key: key.to_string(),
+                value: Some(record.encode()),
+                revision: 1,
+            };
+            ledger.apply(1, &[entry]);
+            ledger.region(0).clone()
+        };
+        put(
+            Key::Slot {
+                version: 1,
+                index: 0,
+            },
+            slot,
+        );
+        let (mut oracle, mut findings) = (Orphans::default(), Findings::default());
+        for beat in 0..12 {
+            let lease = LeaseRecord {
+                beat: if renewed { beat } else { 0 },
+                ..LeaseRecord::default()
+            };
+            let view = put(Key::Lease, Record::Lease(lease));
+            findings.at = beat * 5 * SECOND;
+            oracle.check("syd", running, &view, 30 * SECOND, &mut findings);
+        }
+        assert_eq!(findings.count(14), expected, "{:?}", findings.kept());
+    }
+
+    #[test]
+    fn owners_and_renewed_leases_are_fine() {
+        check(0, slot(4, SlotState::Running), &[running(4)], true);
+        check(0, slot(4, SlotState::Free), &[], true);
+    }
+
+    #[test]
+    fn every_kind_of_orphan_is_found() {
+        check(1, slot(4, SlotState::Free), &[running(4)], true);
+        check(1, slot(4, SlotState::Running), &[], true);
+        check(2, slot(5, SlotState::Running), &[running(4)], true);
+    }
+
+    #[test]
+    fn a_lease_that_stands_still_is_found() {
+        let mut findings = Findings::default();
+        let mut oracle = Orphans::default();
+        let view = StoreView::default();
+        for second in [0, 20, 31] {
+            findings.at = second * SECOND;
+            oracle.check("syd", &[], &view, 30 * SECOND, &mut findings);
+        }
+        assert_eq!(findings.count(14), 1);
+    }
+}

@@ -1,0 +1,118 @@
+//! Guarantee 12: after the faults every deploy reaches a final state, every operation of the
+//! operator is answered, and every region serves.
+
+use tidegate_protocol::{DeployStep, Record};
+
+use super::{End, Findings};
+use crate::ledger::StoreView;
+
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub checks: u64,
+    /// Requests by region since the world had to be well: served, and not.
+    regions: Vec<(u64, u64)>,
+}
+
+impl Progress {
+    /// A request ended after the bound.
+    #[inline]
+    pub fn ended(&mut self, region: usize, end: End) {
+        if self.regions.len() <= region {
+            self.regions.resize(region + 1, (0, 0));
+        }
+        let (served, others) = &mut self.regions[region];
+        match end {
+            End::Served => *served += 1,
+            End::Refused(_) | End::Failed(_) => *others += 1,
+        }
+    }
+
+    /// Judged once the bound has passed: is every deploy final?
+    pub fn check_deploys(&mut self, main: &StoreView, findings: &mut Findings) {
+        for (key, record) in main.iter() {
+            let Record::Deploy(deploy) = record else {
+                continue;
+            };
+            self.checks += 1;
+            let step = deploy.step();
+            if matches!(
+                step,
+                DeployStep::Distribute | DeployStep::Prove | DeployStep::Unspecified
+            ) {
+                findings.violated(
+                    12,
+                    format!("{key} of {} is still in step {}", deploy.project, step.as_str_name()),
+                );
+            }
+        }
+    }
+
+    /// An operation that the operator still waits for.
+    pub fn unanswered(&mut self, what: &str, findings: &mut Findings) {
+        self.checks += 1;
+        findings.violated(12, format!("the operator still waits for: {what}"));
+    }
+
+    /// Judged at the end: did every region serve nearly everything since the bound?
+    pub fn check_regions(&mut self, names: &[String], findings: &mut Findings) {
+        for (name, (served, others)) in names.iter().zip(&self.regions) {
+            self.checks += 1;
+            // A version that crashes by itself costs single requests, never one in fifty.
+            if *others * 50 > *served {
+                findings.violated(
+                    12,
+                    format!("region {name} served {served} requests after the faults and {others} it did not"),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use tidegate_protocol::{DeployRecord, FeedEntry, Key};
+
+    #[test]
+    fn an_unfinished_deploy_is_found() {
+        for (step, expected) in [
+            (DeployStep::Live, 0),
+            (DeployStep::Failed, 0),
+            (DeployStep::Prove, 1),
+        ] {
+            let mut ledger = Ledger::new(1, &[]);
+            let record = Record::Deploy(DeployRecord {
+                version: 1,
+                step: step.into(),
+                ..DeployRecord::default()
+            });
+            ledger.apply(
+                0,
+                &[FeedEntry {
+                    key: Key::Deploy(1).to_string(),
+                    value: Some(record.encode()),
+                    revision: 1,
+                }],
+            );
+            let (mut oracle, mut findings) = (Progress::default(), Findings::default());
+            oracle.check_deploys(ledger.main(), &mut findings);
+            assert_eq!(findings.count(12), expected, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_region_that_does_not_serve_is_found() {
+        let (mut oracle, mut findings) = (Progress::default(), Findings::default());
+        for _ in 0..100 {
+            oracle.ended(0, End::Served);
+            oracle.ended(1, End::Served);
+            oracle.ended(1, End::Refused("no capacity"));
+        }
+        oracle.check_regions(&["syd".into(), "mel".into()], &mut findings);
+        assert_eq!(findings.count(12), 1);
+        assert!(findings.kept()[0].text.contains("mel"));
+        oracle.unanswered("deploy of shop", &mut findings);
+        assert_eq!(findings.count(12), 2);
+    }
+}
