@@ -1,0 +1,78 @@
+//! When something has to happen next.
+//!
+//! One deadline for each subject, kept in order, so that the earliest is at hand after every
+//! event. Setting one costs two operations on ordered maps; setting it to what it is, one
+//! lookup.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_kernel::Time;
+
+use crate::life::Life;
+
+/// What a deadline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    HostBeat,
+    InstancesBeat,
+    Inventory,
+    Instance(Life),
+    LogRead(u64),
+}
+
+/// A moment, and why it matters.
+pub(crate) type Deadline = (Time, &'static str);
+
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    order: BTreeSet<(Time, Subject)>,
+    by_subject: BTreeMap<Subject, Deadline>,
+}
+
+impl Alarms {
+    pub(crate) fn set(&mut self, subject: Subject, deadline: Option<Deadline>) {
+        let known = self.by_subject.get(&subject).copied();
+        if known == deadline {
+            return;
+        }
+        if let Some((at, _)) = known {
+            self.order.remove(&(at, subject));
+        }
+        match deadline {
+            Some((at, why)) => {
+                self.order.insert((at, subject));
+                self.by_subject.insert(subject, (at, why));
+            }
+            None => {
+                self.by_subject.remove(&subject);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, subject: Subject) -> Option<Deadline> {
+        self.by_subject.get(&subject).copied()
+    }
+
+    pub(crate) fn first(&self) -> Option<Deadline> {
+        let (_, subject) = self.order.first()?;
+        self.get(*subject)
+    }
+
+    /// Takes all that have passed, in order.
+    pub(crate) fn due(&mut self, now: Time) -> Vec<Subject> {
+        let passed = self.order.iter().take_while(|(at, _)| *at <= now);
+        let subjects: Vec<Subject> = passed.map(|(_, subject)| *subject).collect();
+        for subject in &subjects {
+            self.set(*subject, None);
+        }
+        subjects
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_subject.len()
+    }
+
+    pub(crate) fn check(&self) {
+        assert_eq!(self.order.len(), self.by_subject.len(), "one alarm each");
+    }
+}
