@@ -124,15 +124,19 @@ pub fn push_artifact(blobs: &mut Blobs, app: &str, number: u32, rng: &mut Rng) -
     let mut script = format!("// {app}@{number}\n").into_bytes();
     script.extend(noise(2_000 + 1_000 * u64::from(number % 5)));
     let picture = app.as_bytes().repeat(300);
-    let files = [("app.js", script), ("index.html", page), ("logo.png", picture)]
-        .into_iter()
-        .map(|(path, bytes)| ManifestEntry {
-            path: path.into(),
-            size: bytes.len() as u64,
-            digest: blobs.put(bytes.into()).into(),
-            executable: false,
-        })
-        .collect();
+    let files = [
+        ("app.js", script),
+        ("index.html", page),
+        ("logo.png", picture),
+    ]
+    .into_iter()
+    .map(|(path, bytes)| ManifestEntry {
+        path: path.into(),
+        size: bytes.len() as u64,
+        digest: blobs.put(bytes.into()).into(),
+        executable: false,
+    })
+    .collect();
     blobs.put(Manifest { files }.encode_to_vec().into())
 }
 

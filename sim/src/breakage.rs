@@ -64,7 +64,9 @@ impl World {
                 self.env.nodes[node].slow = if begin { u64::from(times) } else { 1 };
             }
             (Change::ClockJump(by), begin) => {
-                self.env.nodes[node].clock.jump(if begin { by } else { -by });
+                self.env.nodes[node]
+                    .clock
+                    .jump(if begin { by } else { -by });
             }
             (Change::ClockDrift(ppm), begin) => {
                 let extra = if begin { i64::from(ppm) } else { 0 };
@@ -119,7 +121,8 @@ impl World {
         self.env.nodes[node].up = false;
         for instance in self.env.instances.alive(node).to_vec() {
             self.break_instance(instance, true);
-            self.env.instance_gone(instance, None, "the machine stopped");
+            self.env
+                .instance_gone(instance, None, "the machine stopped");
         }
     }
 
@@ -186,7 +189,11 @@ impl World {
             }
             InstanceStep::Crash => self.end_instance(instance, "exit code 1"),
             InstanceStep::Exit => {
-                let reason = if i.in_flight() > 0 { "signal 9" } else { "exit code 0" };
+                let reason = if i.in_flight() > 0 {
+                    "signal 9"
+                } else {
+                    "exit code 0"
+                };
                 self.end_instance(instance, reason);
             }
         }

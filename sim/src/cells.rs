@@ -100,7 +100,14 @@ pub fn actors_of(kind: NodeKind, scenario: &Scenario) -> Vec<(Role, u16)> {
 }
 
 /// Builds one life of an actor.
-pub fn born(me: Address, node: usize, life: u32, topology: &Topology, scenario: &Scenario, seed: Seed) -> Option<AnyCell> {
+pub fn born(
+    me: Address,
+    node: usize,
+    life: u32,
+    topology: &Topology,
+    scenario: &Scenario,
+    seed: Seed,
+) -> Option<AnyCell> {
     let rng = seed
         .derive("actor")
         .derive(me.role.name())
@@ -111,7 +118,10 @@ pub fn born(me: Address, node: usize, life: u32, topology: &Topology, scenario: 
     let control = topology.nodes[Topology::CONTROL].id;
     let at_control = |role, index| Address::new(control, role, index);
     let main_store = at_control(Role::Store, Address::MAIN_STORE);
-    let region = info.region.map(|r| topology.regions[r].as_str()).unwrap_or_default();
+    let region = info
+        .region
+        .map(|r| topology.regions[r].as_str())
+        .unwrap_or_default();
     let store = info
         .region
         .and_then(|r| topology.of(r, NodeKind::Store).next())
@@ -120,7 +130,8 @@ pub fn born(me: Address, node: usize, life: u32, topology: &Topology, scenario: 
         });
     Some(match me.role {
         Role::Control => {
-            let config = ControlConfig::new(me, main_store, at_control(Role::Sync, 0), DOMAIN.into());
+            let config =
+                ControlConfig::new(me, main_store, at_control(Role::Sync, 0), DOMAIN.into());
             AnyCell::Control(Cell::new(Control::new(config, rng)))
         }
         Role::Sync => {

@@ -104,7 +104,10 @@ mod tests {
         assert_eq!(disk.push(commit(2, &["c"])), None);
         assert_eq!(disk.engine.revision(), 0);
         let (reply, next) = disk.complete();
-        assert!(matches!(reply, Some(EngineReply::Committed { batch: 1, .. })));
+        assert!(matches!(
+            reply,
+            Some(EngineReply::Committed { batch: 1, .. })
+        ));
         assert!(next.is_some());
         assert_eq!(disk.engine.revision(), 2);
     }

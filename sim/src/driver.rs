@@ -220,7 +220,10 @@ mod tests {
         for id in [1, 77, 0x00ff_fffe] {
             let text = endpoint(NodeId(id), 20_007);
             let address: core::net::SocketAddr = text.parse().unwrap();
-            assert_eq!((node_of(address), address.port()), (Some(NodeId(id)), 20_007));
+            assert_eq!(
+                (node_of(address), address.port()),
+                (Some(NodeId(id)), 20_007)
+            );
         }
     }
 }

@@ -11,7 +11,8 @@ use tidegate_kernel::{
     Sink, Ticket,
 };
 use tidegate_protocol::{
-    Address, BlobData, Bytes, Envelope, InstanceRef, Message, Prost, Role, store_commit_reply::Outcome,
+    Address, BlobData, Bytes, Envelope, InstanceRef, Message, Prost, Role,
+    store_commit_reply::Outcome,
 };
 use tidegate_sim_queue::{EventQueue, TraceHash};
 
@@ -245,9 +246,12 @@ impl Sink for EnvSink<'_> {
             let durable = self.env.disks[store].engine.revision();
             let name = &self.env.topology.nodes[self.stepped.node].name;
             let oracles = &mut self.env.oracles;
-            oracles.durable.answered(name, told, durable, &mut oracles.findings);
+            oracles
+                .durable
+                .answered(name, told, durable, &mut oracles.findings);
         }
-        self.env.transmit(self.stepped.node, self.stepped.me, to, body);
+        self.env
+            .transmit(self.stepped.node, self.stepped.me, to, body);
     }
 
     fn engine(&mut self, op: EngineOp) {
@@ -274,7 +278,9 @@ impl Sink for EnvSink<'_> {
     }
 
     fn resume(&mut self, ticket: Ticket, decision: Decision) {
-        self.env.resumes.push((self.stepped.actor, ticket, decision));
+        self.env
+            .resumes
+            .push((self.stepped.actor, ticket, decision));
     }
 
     fn note(&mut self, note: Note) {
@@ -285,13 +291,27 @@ impl Sink for EnvSink<'_> {
 impl Env {
     fn report_blob(&mut self, actor: u32, life: u32, report: BlobReport) {
         let report = Box::new(report);
-        self.after(BLOB_NS, Happening::Blob { actor, life, report });
+        self.after(
+            BLOB_NS,
+            Happening::Blob {
+                actor,
+                life,
+                report,
+            },
+        );
     }
 
     /// A driver reports to the metald that asked, if that life of it is still there then.
     pub fn report(&mut self, to: Stepped, delay: u64, report: DriverReport) {
         let report = Box::new(report);
         let Stepped { actor, life, .. } = to;
-        self.after(delay, Happening::Driver { actor, life, report });
+        self.after(
+            delay,
+            Happening::Driver {
+                actor,
+                life,
+                report,
+            },
+        );
     }
 }

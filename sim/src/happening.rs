@@ -23,19 +23,51 @@ pub struct Flight {
 pub enum Happening {
     Message(Box<Flight>),
     /// An actor's deadline; of no effect when another was armed since.
-    Timer { actor: u32, armed: u32 },
+    Timer {
+        actor: u32,
+        armed: u32,
+    },
     /// The first operation in a store's queue is done.
-    Disk { actor: u32, life: u32 },
-    Driver { actor: u32, life: u32, report: Box<DriverReport> },
-    Blob { actor: u32, life: u32, report: Box<BlobReport> },
-    Instance { instance: u32, step: InstanceStep },
+    Disk {
+        actor: u32,
+        life: u32,
+    },
+    Driver {
+        actor: u32,
+        life: u32,
+        report: Box<DriverReport>,
+    },
+    Blob {
+        actor: u32,
+        life: u32,
+        report: Box<BlobReport>,
+    },
+    Instance {
+        instance: u32,
+        step: InstanceStep,
+    },
     /// An instance has worked on a request.
-    Served { instance: u32, request: u32, step: u32 },
-    Request { request: u32, step: u32, what: RequestStep },
+    Served {
+        instance: u32,
+        request: u32,
+        step: u32,
+    },
+    Request {
+        request: u32,
+        step: u32,
+        what: RequestStep,
+    },
     /// The next request of a stream of clients.
-    Arrival { stream: u32 },
-    Fault { fault: u32, begin: bool },
-    Operator { operation: u32 },
+    Arrival {
+        stream: u32,
+    },
+    Fault {
+        fault: u32,
+        begin: bool,
+    },
+    Operator {
+        operation: u32,
+    },
     Checkpoint,
 }
 
@@ -81,11 +113,19 @@ impl Happening {
             }
             Happening::Timer { actor, armed } => trace.fold([at, 2, pair(*actor, *armed)]),
             Happening::Disk { actor, life } => trace.fold([at, 3, pair(*actor, *life)]),
-            Happening::Driver { actor, life, report } => {
+            Happening::Driver {
+                actor,
+                life,
+                report,
+            } => {
                 trace.fold([at, 4, pair(*actor, *life)]);
                 fold_driver(report, trace);
             }
-            Happening::Blob { actor, life, report } => {
+            Happening::Blob {
+                actor,
+                life,
+                report,
+            } => {
                 trace.fold([at, 5, pair(*actor, *life)]);
                 fold_blob(report, trace);
             }

@@ -90,7 +90,13 @@ impl Instances {
         self.all.len()
     }
 
-    pub fn start(&mut self, host: usize, reference: InstanceRef, app: &App, behaviour: Behaviour) -> u32 {
+    pub fn start(
+        &mut self,
+        host: usize,
+        reference: InstanceRef,
+        app: &App,
+        behaviour: Behaviour,
+    ) -> u32 {
         let index = self.all.len() as u32;
         let here = &mut self.hosts[host];
         let offset = here.next_port % PORTS;

@@ -115,7 +115,9 @@ impl World {
     /// Programs and static sites of the scenario, for people.
     pub(crate) fn app_kinds(&self) -> (usize, usize) {
         let apps = &self.env.scenario.apps;
-        let programs = apps.iter().filter(|a| a.kind.app_kind() == AppKind::Program);
+        let programs = apps
+            .iter()
+            .filter(|a| a.kind.app_kind() == AppKind::Program);
         let programs = programs.count();
         (programs, apps.len() - programs)
     }

@@ -226,7 +226,11 @@ fn apply(fault: &mut LinkFault, change: LinkChange, begin: bool) {
         LinkChange::Duplicate(by) => step32(&mut fault.duplication, by),
         LinkChange::Corrupt(by) => step32(&mut fault.corruption, by),
         LinkChange::Delay(by) => {
-            fault.delay_ns = if begin { fault.delay_ns + by } else { fault.delay_ns - by };
+            fault.delay_ns = if begin {
+                fault.delay_ns + by
+            } else {
+                fault.delay_ns - by
+            };
         }
     }
 }
@@ -239,7 +243,10 @@ mod tests {
     fn network() -> (Network, Topology) {
         let scenario = Scenario::parse("t", BUILTIN[0].text).unwrap();
         let topology = Topology::new(&scenario);
-        (Network::new(&scenario.network, &topology, Seed(1)), topology)
+        (
+            Network::new(&scenario.network, &topology, Seed(1)),
+            topology,
+        )
     }
 
     #[test]
@@ -281,7 +288,10 @@ mod tests {
         network.change(1 << 2, 1 << 3, LinkChange::Duplicate(500_000), true);
         let fates: Vec<Fate> = (0..10_000).map(|i| network.deliver(i, 2, 3)).collect();
         let lost = fates.iter().filter(|f| **f == Fate::Lost).count();
-        let twice = fates.iter().filter(|f| matches!(f, Fate::Twice(..))).count();
+        let twice = fates
+            .iter()
+            .filter(|f| matches!(f, Fate::Twice(..)))
+            .count();
         assert!((2_700..3_300).contains(&lost), "{lost}");
         assert!((3_200..3_800).contains(&twice), "{twice}");
     }

@@ -36,7 +36,9 @@ enum Stage {
     /// The call is repeated until it is answered.
     Asking(Box<Call>),
     /// The version is made; its deploy goes on.
-    Watching { version: u64 },
+    Watching {
+        version: u64,
+    },
     Done(String),
 }
 
@@ -94,7 +96,10 @@ impl Operator {
 
     /// When each operation begins.
     pub fn times(&self) -> Vec<(u32, SimTime)> {
-        (0..).zip(&self.operations).map(|(i, op)| (i, op.at)).collect()
+        (0..)
+            .zip(&self.operations)
+            .map(|(i, op)| (i, op.at))
+            .collect()
     }
 
     /// Whether a version was pushed that does something wrong.
@@ -201,7 +206,11 @@ impl World {
             project: name.clone(),
             kind: app.kind.app_kind().into(),
             artifact: Bytes::from(artifact),
-            command: if program { vec!["./app.js".into()] } else { Vec::new() },
+            command: if program {
+                vec!["./app.js".into()]
+            } else {
+                Vec::new()
+            },
             env: if program { vec![variable] } else { Vec::new() },
             regions: app.regions.get_ref().clone(),
             instances_max: *app.instances_max.get_ref(),
@@ -232,12 +241,19 @@ impl World {
         if let Some(stage) = self.next_stage(index, reply) {
             let name = name_of(&self.operator.operations[index], &self.env.scenario);
             if let Stage::Done(result) = &stage {
-                self.env.stats.tell(self.env.now, format!("operator: {name}: {result}"));
+                self.env
+                    .stats
+                    .tell(self.env.now, format!("operator: {name}: {result}"));
             }
             let asks_again = matches!(stage, Stage::Asking(_));
             self.operator.operations[index].stage = stage;
             if asks_again {
-                self.env.after(0, Happening::Operator { operation: index as u32 });
+                self.env.after(
+                    0,
+                    Happening::Operator {
+                        operation: index as u32,
+                    },
+                );
             }
         }
     }
@@ -279,7 +295,10 @@ impl World {
                     let epoch = record.epoch;
                     durable.acknowledge(Acknowledged::Activated { project, epoch });
                 }
-                Some(Stage::Done(format!("version {} is active", activate.number)))
+                Some(Stage::Done(format!(
+                    "version {} is active",
+                    activate.number
+                )))
             }
             _ => Some(Stage::Done("done".into())),
         }
@@ -299,7 +318,11 @@ fn watched(reply: &ApiReply, version: u64) -> Option<Stage> {
         DeployStep::Failed => "failed",
         DeployStep::Unspecified | DeployStep::Distribute | DeployStep::Prove => return None,
     };
-    let why = if deploy.reason.is_empty() { String::new() } else { format!(" ({})", deploy.reason) };
+    let why = if deploy.reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", deploy.reason)
+    };
     Some(Stage::Done(format!("version {version} {step}{why}")))
 }
 

@@ -34,7 +34,9 @@ pub struct PlannedFault {
 pub enum Struck {
     Nodes(NodeSet),
     /// The node of the region's active scheduler at the beginning.
-    ActiveScheduler { region: usize },
+    ActiveScheduler {
+        region: usize,
+    },
 }
 
 /// What it does.
@@ -58,7 +60,11 @@ pub fn plan(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Planned
         .iter()
         .map(|fault| planned(fault, topology, &mut rng))
         .collect();
-    faults.extend(random_faults(scenario, topology, seed.derive("random faults")));
+    faults.extend(random_faults(
+        scenario,
+        topology,
+        seed.derive("random faults"),
+    ));
     faults.sort_by_key(|f| (f.begin, f.end));
     faults
 }
@@ -80,8 +86,14 @@ fn planned(fault: &Fault, topology: &Topology, rng: &mut Rng) -> PlannedFault {
     let (change, how) = match *fault.kind.get_ref() {
         FaultKind::Partition => (Change::Link(LinkChange::Cut), String::new()),
         FaultKind::Loss => (Change::Link(LinkChange::Lose(million)), percent(million)),
-        FaultKind::Latency => (Change::Link(LinkChange::Delay(by.nanos())), format!(" +{by}")),
-        FaultKind::Duplication => (Change::Link(LinkChange::Duplicate(million)), percent(million)),
+        FaultKind::Latency => (
+            Change::Link(LinkChange::Delay(by.nanos())),
+            format!(" +{by}"),
+        ),
+        FaultKind::Duplication => (
+            Change::Link(LinkChange::Duplicate(million)),
+            percent(million),
+        ),
         FaultKind::Reordering => (Change::Link(LinkChange::Reorder), String::new()),
         FaultKind::Corruption => (Change::Link(LinkChange::Corrupt(million)), percent(million)),
         FaultKind::Crash => (Change::Crash, String::new()),
@@ -92,7 +104,10 @@ fn planned(fault: &Fault, topology: &Topology, rng: &mut Rng) -> PlannedFault {
         FaultKind::ClockJump => {
             let sign = if fault.backwards { -1 } else { 1 };
             let arrow = if fault.backwards { "back" } else { "ahead" };
-            (Change::ClockJump(sign * by.nanos() as i64), format!(" {arrow} {by}"))
+            (
+                Change::ClockJump(sign * by.nanos() as i64),
+                format!(" {arrow} {by}"),
+            )
         }
         FaultKind::ClockDrift => {
             let ppm = fault.ppm.unwrap_or(0);
@@ -298,7 +313,15 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["store-per", "gw-per-0", "gw-per-1", "host-per-0", "host-per-1", "host-per-2", "host-per-3"]
+            [
+                "store-per",
+                "gw-per-0",
+                "gw-per-1",
+                "host-per-0",
+                "host-per-1",
+                "host-per-2",
+                "host-per-3"
+            ]
         );
     }
 }

@@ -121,7 +121,11 @@ impl World {
         let regions = &self.env.topology.regions;
         let (programs, sites) = self.app_kinds();
         vec![
-            format!("{} ({})", plural(regions.len() as u64, "region"), regions.join(", ")),
+            format!(
+                "{} ({})",
+                plural(regions.len() as u64, "region"),
+                regions.join(", ")
+            ),
             format!(
                 "{} in each, over {}, {} each",
                 plural(u64::from(*t.hosts.get_ref()), "host"),
@@ -224,7 +228,11 @@ impl Report {
         for (reason, count) in &self.reasons {
             writeln!(out, "    {reason:<12}{count:>10}")?;
         }
-        writeln!(out, "\n{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "count", "p50", "p90", "p99", "p99.9", "max")?;
+        writeln!(
+            out,
+            "\n{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "", "count", "p50", "p90", "p99", "p99.9", "max"
+        )?;
         let rows: [(&str, &Percentiles, fn(u64) -> String); 3] = [
             ("latency", &self.latency, micros),
             ("held for", &self.hold, micros),
@@ -267,10 +275,20 @@ impl Report {
                 0 => "holds".to_owned(),
                 n => format!("VIOLATED {n} times"),
             };
-            writeln!(out, "  {:>2}  {:<42}{:>10} checks  {verdict}", v.guarantee, v.name, v.checks)?;
+            writeln!(
+                out,
+                "  {:>2}  {:<42}{:>10} checks  {verdict}",
+                v.guarantee, v.name, v.checks
+            )?;
         }
         for v in &self.violations {
-            writeln!(out, "{}  guarantee {}: {}", seconds(v.at), v.guarantee, v.text)?;
+            writeln!(
+                out,
+                "{}  guarantee {}: {}",
+                seconds(v.at),
+                v.guarantee,
+                v.text
+            )?;
         }
         Ok(())
     }

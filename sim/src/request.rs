@@ -533,6 +533,7 @@ impl World {
     fn at_client(&mut self, request: u32) {
         let r = self.requests.get(request);
         let (end, sent_at, region) = (r.end, r.sent_at, usize::from(r.region));
+        let app = self.streams[r.stream as usize].app;
         let stats = &mut self.env.stats;
         match end {
             End::Served => {
@@ -549,7 +550,7 @@ impl World {
                 *stats.reasons.entry(why).or_default() += 1;
             }
         }
-        if sent_at >= self.well_from {
+        if sent_at >= self.well_from && !self.operator.is_poisoned(app) {
             self.env.oracles.progress.ended(region, end);
         }
         self.requests.remove(request);
@@ -596,7 +597,11 @@ impl World {
         let struck: Vec<u32> = self
             .requests
             .live()
-            .filter(|(_, r)| r.legs[..=usize::from(r.at)].iter().any(|l| l.gateway == gateway))
+            .filter(|(_, r)| {
+                r.legs[..=usize::from(r.at)]
+                    .iter()
+                    .any(|l| l.gateway == gateway)
+            })
             .map(|(place, _)| place)
             .collect();
         for request in struck {
@@ -625,7 +630,10 @@ impl World {
         oracles.one_owner.sent(gateway, instance, findings);
         let (ledger, blobs) = (&env.ledger, &env.nodes[node].blobs);
         let holds = || {
-            let spec = ledger.stores.iter().find_map(|s| s.version(instance.version));
+            let spec = ledger
+                .stores
+                .iter()
+                .find_map(|s| s.version(instance.version));
             spec.and_then(|s| Digest::try_from(&s.artifact).ok())
                 .is_some_and(|artifact| blobs.holds_artifact(artifact))
         };

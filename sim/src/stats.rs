@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use tidegate_kernel::Note;
-use tidegate_protocol::{Address, DeployStep, InstanceState};
+use tidegate_protocol::{Address, DeployStep, InstanceRef, InstanceState};
 
 use crate::clock::SimTime;
 
@@ -101,11 +101,17 @@ impl Stats {
         match note {
             Note::Elected { epoch } => {
                 self.mark("elections");
-                self.tell(at, format!("scheduler of node {} elected, epoch {epoch}", node.0));
+                self.tell(
+                    at,
+                    format!("scheduler of node {} elected, epoch {epoch}", node.0),
+                );
             }
             Note::Deposed { epoch } => {
                 self.mark("depositions");
-                self.tell(at, format!("scheduler of node {} deposed, epoch {epoch}", node.0));
+                self.tell(
+                    at,
+                    format!("scheduler of node {} deposed, epoch {epoch}", node.0),
+                );
             }
             Note::Claimed { .. } => self.mark("slots claimed"),
             Note::Reclaimed {
@@ -114,27 +120,39 @@ impl Stats {
                 reason,
             } => {
                 self.mark("slots reclaimed");
-                self.tell(at, format!("slot {instance} taken back from node {}: {reason}", host.0));
+                self.tell(
+                    at,
+                    format!("slot {instance} taken back from node {}: {reason}", host.0),
+                );
             }
-            Note::Instance { state, .. } => self.mark(match state {
-                InstanceState::Running => "instances that became healthy",
-                InstanceState::Failed => "instances that failed",
-                InstanceState::Stopped => "instances stopped",
-                _ => return,
-            }),
+            Note::Instance {
+                instance,
+                state,
+                reason,
+            } => self.note_instance(at, from, instance, state, &reason),
             Note::Deploy {
                 version,
                 step,
                 reason,
             } => {
-                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                self.tell(at, format!("deploy of version {version}: {}{why}", step_name(step)));
+                let why = if reason.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {reason}")
+                };
+                self.tell(
+                    at,
+                    format!("deploy of version {version}: {}{why}", step_name(step)),
+                );
             }
             Note::Cutover {
                 project,
                 version,
                 epoch,
-            } => self.tell(at, format!("{project} cut over to version {version}, epoch {epoch}")),
+            } => self.tell(
+                at,
+                format!("{project} cut over to version {version}, epoch {epoch}"),
+            ),
             Note::Serving { .. } => self.mark("routes adopted"),
             Note::Verified { .. } => self.mark("artifacts verified"),
             Note::Corrupt { .. } => self.mark("corrupt blobs refused"),
@@ -142,6 +160,26 @@ impl Stats {
             Note::Full { .. } => self.mark("full queues"),
             Note::Feed { live, .. } => self.mark(if live { "feeds found" } else { "feeds lost" }),
             Note::Mark(name) => self.mark(name),
+        }
+    }
+
+    fn note_instance(
+        &mut self,
+        at: SimTime,
+        from: Address,
+        instance: InstanceRef,
+        state: InstanceState,
+        reason: &str,
+    ) {
+        match state {
+            InstanceState::Running => self.mark("instances that became healthy"),
+            InstanceState::Stopped => self.mark("instances stopped"),
+            InstanceState::Failed => {
+                self.mark("instances that failed");
+                let node = from.node.0;
+                self.tell(at, format!("{instance} failed on node {node}: {reason}"));
+            }
+            _ => {}
         }
     }
 }

@@ -55,17 +55,39 @@ impl Topology {
         for (r, region) in t.regions.get_ref().iter().enumerate() {
             made.add(format!("store-{region}"), NodeKind::Store, Some(r), 0, "");
             for n in 0..*t.gateways.get_ref() {
-                made.add(format!("gw-{region}-{n}"), NodeKind::Gateway, Some(r), n, "");
+                made.add(
+                    format!("gw-{region}-{n}"),
+                    NodeKind::Gateway,
+                    Some(r),
+                    n,
+                    "",
+                );
             }
             for n in 0..*t.hosts.get_ref() {
-                let zone = format!("{region}-{}", (b'a' + (n % t.zones.get_ref()) as u8) as char);
-                made.add(format!("host-{region}-{n}"), NodeKind::Host, Some(r), n, &zone);
+                let zone = format!(
+                    "{region}-{}",
+                    (b'a' + (n % t.zones.get_ref()) as u8) as char
+                );
+                made.add(
+                    format!("host-{region}-{n}"),
+                    NodeKind::Host,
+                    Some(r),
+                    n,
+                    &zone,
+                );
             }
         }
         made
     }
 
-    fn add(&mut self, name: String, kind: NodeKind, region: Option<usize>, ordinal: u32, zone: &str) {
+    fn add(
+        &mut self,
+        name: String,
+        kind: NodeKind,
+        region: Option<usize>,
+        ordinal: u32,
+        zone: &str,
+    ) {
         self.nodes.push(NodeInfo {
             id: NodeId(self.nodes.len() as u32 + 1),
             name,

@@ -36,7 +36,10 @@ pub fn streams(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Stre
         let regions: Vec<usize> = (0..topology.regions.len())
             .filter(|r| named.is_empty() || named.contains(&topology.regions[*r]))
             .collect();
-        let app = scenario.apps.iter().position(|a| a.name.get_ref() == traffic.app.get_ref());
+        let app = scenario
+            .apps
+            .iter()
+            .position(|a| a.name.get_ref() == traffic.app.get_ref());
         let rate = traffic.per_second.get_ref() / regions.len() as f64;
         for region in regions {
             let label = (t << 8 | region) as u64;
@@ -56,7 +59,10 @@ pub fn streams(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Stre
 /// The rate between any two moments at which it changes.
 fn phases(traffic: &Traffic, rate: f64, duration: SimTime) -> Vec<(SimTime, Option<u64>)> {
     let from = traffic.from.get_ref().nanos();
-    let until = traffic.until.as_ref().map_or(duration, |u| u.get_ref().nanos());
+    let until = traffic
+        .until
+        .as_ref()
+        .map_or(duration, |u| u.get_ref().nanos());
     let mut moments = vec![from, until];
     for spike in &traffic.spikes {
         let at = spike.at.get_ref().nanos();
@@ -94,7 +100,12 @@ impl Stream {
     #[inline]
     pub fn tick(&mut self, now: SimTime) -> Tick {
         let sends = !self.turning;
-        if self.turning && self.phases.get(self.phase + 1).is_some_and(|(at, _)| *at <= now) {
+        if self.turning
+            && self
+                .phases
+                .get(self.phase + 1)
+                .is_some_and(|(at, _)| *at <= now)
+        {
             self.phase += 1;
         }
         let Some(mean) = self.phases[self.phase].1 else {

@@ -40,7 +40,10 @@ pub(crate) struct Describe {
 impl Observer for Describe {
     fn event(&mut self, number: u64, at: SimTime, digest: u64, what: &Happening) {
         if number == self.number {
-            println!("at {:.9} s, digest {digest:016x}: {what:?}", at as f64 / 1e9);
+            println!(
+                "at {:.9} s, digest {digest:016x}: {what:?}",
+                at as f64 / 1e9
+            );
             std::process::exit(0);
         }
     }
@@ -82,7 +85,10 @@ pub(crate) fn check(which: &Which) -> Result<bool, String> {
 }
 
 fn differ(which: &Which, number: u64) -> Result<bool, String> {
-    println!("{}, seed {}: event {number} differs", which.scenario, which.seed);
+    println!(
+        "{}, seed {}: event {number} differs",
+        which.scenario, which.seed
+    );
     for name in ["one run", "the other"] {
         let mut process = spawn(which, Some(number))?;
         let mut text = String::new();
@@ -91,7 +97,11 @@ fn differ(which: &Which, number: u64) -> Result<bool, String> {
             .map_err(|e| format!("a run was lost: {e}"))?;
         stop(process);
         let text = text.trim();
-        let text = if text.is_empty() { "it ended before" } else { text };
+        let text = if text.is_empty() {
+            "it ended before"
+        } else {
+            text
+        };
         println!("  {name}: {text}");
     }
     Ok(false)

@@ -6,7 +6,9 @@ use tidegate_sim::{Percentiles, Report};
 pub(crate) fn object(report: &Report, wall_seconds: f64) -> Value {
     let r = &report.requests;
     let counts = |list: &[(&'static str, u64)]| -> Value {
-        list.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect()
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), json!(v)))
+            .collect()
     };
     json!({
         "scenario": report.scenario,

@@ -204,7 +204,8 @@ impl Watch {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(duration / 1_000_000_000), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} simulated seconds") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} simulated seconds")
+        {
             bar.set_style(style);
         }
         Self { bar }

@@ -40,13 +40,19 @@ impl Answered {
         if late_ns > SLACK_NS && !excused {
             findings.violated(
                 10,
-                format!("a request for {host} ended {} ms after its deadline", late_ns / 1_000_000),
+                format!(
+                    "a request for {host} ended {} ms after its deadline",
+                    late_ns / 1_000_000
+                ),
             );
         }
         if let End::Failed(how) = end
             && !excused
         {
-            findings.violated(10, format!("a request for {host} failed ({how}) though nothing was broken"));
+            findings.violated(
+                10,
+                format!("a request for {host} failed ({how}) though nothing was broken"),
+            );
         }
     }
 

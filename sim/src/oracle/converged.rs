@@ -97,7 +97,10 @@ impl Converged {
     ) {
         self.checks += 1;
         if partition.version(spec.id) != Some(spec) {
-            findings.violated(13, format!("{region} does not hold version {} as it is", spec.id));
+            findings.violated(
+                13,
+                format!("{region} does not hold version {} as it is", spec.id),
+            );
         }
         let runs_here = spec.regions.is_empty() || spec.regions.iter().any(|r| r == region);
         if spec.kind() != AppKind::Program || !runs_here {
@@ -130,7 +133,10 @@ impl Converged {
             if s.serves != newest {
                 findings.violated(
                     13,
-                    format!("{} serves {:?} of {}, the newest is {newest:?} (version, epoch)", s.gateway, s.serves, s.project),
+                    format!(
+                        "{} serves {:?} of {}, the newest is {newest:?} (version, epoch)",
+                        s.gateway, s.serves, s.project
+                    ),
                 );
             }
         }
@@ -146,7 +152,12 @@ fn kept<'a>(main: &'a StoreView, project: &ProjectRecord) -> Vec<&'a VersionSpec
             Record::Version(spec) if spec.project == project.name => Some(spec),
             _ => None,
         })
-        .filter(|spec| matches!(step(main, spec.id), Some(DeployStep::Live | DeployStep::Ready)))
+        .filter(|spec| {
+            matches!(
+                step(main, spec.id),
+                Some(DeployStep::Live | DeployStep::Ready)
+            )
+        })
         .collect();
     ready.sort_by_key(|spec| std::cmp::Reverse(spec.number));
     let mut rank = 0;

@@ -101,12 +101,24 @@ impl Oracles {
     pub fn verdicts(&self) -> Vec<Verdict> {
         [
             (1, "one owner per slot and epoch", self.one_owner.checks),
-            (2, "requests reach the right version", self.right_version.checks),
-            (3, "only verified artifacts are routed to", self.verified.checks),
+            (
+                2,
+                "requests reach the right version",
+                self.right_version.checks,
+            ),
+            (
+                3,
+                "only verified artifacts are routed to",
+                self.verified.checks,
+            ),
             (4, "acknowledged writes survive", self.durable.checks),
             (10, "every admitted request ends", self.answered.checks),
             (12, "deploys end, regions serve", self.progress.checks),
-            (13, "partitions and gateways converge", self.converged.checks),
+            (
+                13,
+                "partitions and gateways converge",
+                self.converged.checks,
+            ),
             (14, "nothing is orphaned", self.orphans.checks),
         ]
         .map(|(guarantee, name, checks)| Verdict {

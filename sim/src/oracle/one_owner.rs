@@ -37,10 +37,16 @@ impl OneOwner {
         if let Some(before) = before
             && after.epoch < before.epoch
         {
-            findings.violated(1, format!("slot {slot} went back from epoch {}", before.epoch));
+            findings.violated(
+                1,
+                format!("slot {slot} went back from epoch {}", before.epoch),
+            );
         }
         if max.is_some_and(|max| after.index >= max) {
-            findings.violated(1, format!("slot {slot} is beyond the maximum of its version"));
+            findings.violated(
+                1,
+                format!("slot {slot} is beyond the maximum of its version"),
+            );
         }
         if after.state() == SlotState::Free {
             return;
@@ -49,7 +55,10 @@ impl OneOwner {
         if owner != after.host {
             findings.violated(
                 1,
-                format!("slot {slot} belongs to node {owner} and, in the same epoch, to {}", after.host),
+                format!(
+                    "slot {slot} belongs to node {owner} and, in the same epoch, to {}",
+                    after.host
+                ),
             );
         }
     }
@@ -66,7 +75,10 @@ impl OneOwner {
         self.checks += 1;
         let first = *self.started.entry((region, instance)).or_insert(host);
         if first != host {
-            findings.violated(1, format!("{instance} was started on node {first} and on {host}"));
+            findings.violated(
+                1,
+                format!("{instance} was started on node {first} and on {host}"),
+            );
         }
         match self.claimed.get(&(region, instance)) {
             Some(owner) if *owner == host => {}
@@ -77,7 +89,10 @@ impl OneOwner {
             None => findings.violated(1, format!("{instance} starts without a claimed slot")),
         }
         if let Some(other) = beside {
-            findings.violated(1, format!("{instance} starts beside {other} of the same slot"));
+            findings.violated(
+                1,
+                format!("{instance} starts beside {other} of the same slot"),
+            );
         }
     }
 

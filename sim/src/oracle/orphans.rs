@@ -89,7 +89,10 @@ fn orphans(running: &[Running], partition: &StoreView) -> Vec<String> {
             _ => false,
         };
         if !owned {
-            found.push(format!("instance {} on node {} has no slot", r.instance, r.host));
+            found.push(format!(
+                "instance {} on node {} has no slot",
+                r.instance, r.host
+            ));
         }
     }
     let here: IndexSet<Running, FxBuildHasher> = running.iter().copied().collect();

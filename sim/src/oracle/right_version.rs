@@ -18,7 +18,9 @@ impl RightVersion {
         if !resolved {
             findings.violated(
                 2,
-                format!("a request for {host} reached version {version}, which no epoch of it names"),
+                format!(
+                    "a request for {host} reached version {version}, which no epoch of it names"
+                ),
             );
         }
     }
@@ -27,7 +29,10 @@ impl RightVersion {
     pub fn answered_from(&mut self, version: u64, own: bool, findings: &mut Findings) {
         self.checks += 1;
         if !own {
-            findings.violated(2, format!("version {version} was answered from another artifact"));
+            findings.violated(
+                2,
+                format!("version {version} was answered from another artifact"),
+            );
         }
     }
 }

@@ -35,7 +35,10 @@ impl Verified {
         }
         findings.violated(
             3,
-            format!("node {} routes to version {version} without its artifact", node + 1),
+            format!(
+                "node {} routes to version {version} without its artifact",
+                node + 1
+            ),
         );
     }
 }

@@ -25,6 +25,7 @@ builtin![
     "control-plane-outage",
     "deploy-under-partition",
     "scheduler-failover",
+    "swarm",
 ];
 
 impl Builtin {
