@@ -313,6 +313,36 @@ fn an_older_deploy_goes_on_when_the_newer_one_failed() {
 }
 
 #[test]
+fn a_newer_version_that_arrived_first_keeps_the_traffic() {
+    let mut bench = with_edges();
+    let effects = bench.deploy(site(1, "hello", 1));
+    bench.settle(effects);
+    let live = DeployRecord {
+        version: 2,
+        epoch: 1,
+        ..stepped(DeployStep::Live, "")
+    };
+    let project = ProjectRecord {
+        active: 2,
+        epoch: 1,
+        last_number: 2,
+        ..bench.project("hello").unwrap()
+    };
+    bench.write(
+        MAIN,
+        vec![
+            (Key::Version(2), Some(Record::Version(site(2, "hello", 2)))),
+            (Key::Deploy(2), Some(Record::Deploy(live))),
+            (Key::Project("hello".into()), Some(Record::Project(project))),
+        ],
+    );
+    let effects = bench.feed(MAIN);
+    bench.settle(effects);
+    assert_eq!(bench.deploy_of(1).step(), DeployStep::Superseded);
+    assert_eq!(bench.project("hello").unwrap().active, 2);
+}
+
+#[test]
 fn removal_ends_the_deploy_and_then_deletes_the_project_last() {
     let mut bench = with_edges();
     let effects = bench.deploy(site(1, "hello", 1));
