@@ -233,24 +233,9 @@ impl Report {
             "\n{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
             "", "count", "p50", "p90", "p99", "p99.9", "max"
         )?;
-        let rows: [(&str, &Percentiles, fn(u64) -> String); 3] = [
-            ("latency", &self.latency, micros),
-            ("held for", &self.hold, micros),
-            ("wake", &self.wake, millis),
-        ];
-        for (name, p, show) in rows {
-            writeln!(
-                out,
-                "  {name:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-                p.count,
-                show(p.p50),
-                show(p.p90),
-                show(p.p99),
-                show(p.p999),
-                show(p.max)
-            )?;
-        }
-        Ok(())
+        write_percentiles(out, "latency", &self.latency, micros)?;
+        write_percentiles(out, "held for", &self.hold, micros)?;
+        write_percentiles(out, "wake", &self.wake, millis)
     }
 
     fn write_counts(&self, out: &mut String) -> std::fmt::Result {
@@ -292,4 +277,22 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn write_percentiles(
+    out: &mut String,
+    name: &str,
+    p: &Percentiles,
+    show: fn(u64) -> String,
+) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  {name:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        p.count,
+        show(p.p50),
+        show(p.p90),
+        show(p.p99),
+        show(p.p999),
+        show(p.max)
+    )
 }

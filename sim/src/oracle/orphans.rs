@@ -65,9 +65,9 @@ impl Orphans {
         let known = self
             .leases
             .entry(region.to_owned())
-            .or_insert_with(|| (lease.clone(), at));
+            .or_insert_with(|| (*lease, at));
         if known.0 != *lease {
-            *known = (lease.clone(), at);
+            *known = (*lease, at);
         }
         (at - known.1 > LEASE_STILL_NS).then(|| "nobody renews the scheduler's lease".into())
     }
