@@ -18,28 +18,28 @@
 //! rot there looks like a crash. What has been moved to tables is guarded by checksums.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Guard, Keyspace, OwnedWriteBatch, PersistMode};
 use tidegate_engine::{
     Engine, Feed, LOG_CHANGES_MAX, LogIndex, StorageError, cut_feed, distinct_prefixes, judge,
 };
 use tidegate_kernel::{BatchOutcome, CommitOutcome};
 use tidegate_protocol::{Bytes, FeedEntry, Prost, Txn};
 
-use crate::disk::{self, create_dir, require_space, sync_dir};
+use crate::disk::{self, create_dir, require_space};
 use crate::fjall_error::{failed, malformed};
+use crate::fjall_layout::{
+    HEAD, decode_head, decode_log_key, decode_record, encode_head, encode_record, log_key,
+};
+use crate::fjall_open::{Opened, create, open_database};
 use crate::format;
 
 const FORMAT: &str = "tidegate store 1";
-const HEAD: &[u8] = b"head";
 /// Old changes that a commit removes, besides twice as many as it adds.
 const REMOVALS_MIN: usize = 64;
-const REVISION_BYTES: usize = 8;
-/// fjall replays its journal when it opens: this bounds the time that a restart takes.
-const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
@@ -77,7 +77,8 @@ pub struct FjallEngine {
     index: LogIndex,
     /// Forgotten, not yet removed from the log.
     doomed: VecDeque<(u64, u32)>,
-    broken: Option<StorageError>,
+    /// Set by the first write that failed.
+    stopped: Option<StorageError>,
     // Declared last: released when the database is closed.
     _lock: File,
 }
@@ -103,7 +104,12 @@ impl FjallEngine {
         if !place.try_exists().map_err(|e| disk::failed(&place, &e))? {
             create(dir, &place, options)?;
         }
-        let (db, data, log, head) = open_database(&place, options)?;
+        let Opened {
+            db,
+            data,
+            log,
+            head,
+        } = open_database(&place, options)?;
         let mut engine = Self {
             db,
             data,
@@ -114,7 +120,7 @@ impl FjallEngine {
             revision: 0,
             index: LogIndex::new(options.log_changes_max, 0),
             doomed: VecDeque::new(),
-            broken: None,
+            stopped: None,
             _lock: lock,
         };
         engine.recover(options.log_changes_max)?;
@@ -150,7 +156,7 @@ impl FjallEngine {
         let mut revisions: Vec<(u64, u32)> = Vec::new();
         for guard in self.log.iter() {
             let key = guard.key().map_err(|e| self.failed(e))?;
-            let revision = decode_revision(&key)
+            let revision = decode_log_key(&key)
                 .ok_or_else(|| malformed(&self.place, "a key of the log does not decode"))?;
             match revisions.last_mut() {
                 Some((last, changes)) if *last == revision => *changes += 1,
@@ -267,9 +273,9 @@ impl FjallEngine {
     }
 
     fn decode_record(&self, key: &str, record: &[u8]) -> Result<(u64, Bytes), StorageError> {
-        let revision = decode_revision(record)
+        let (revision, value) = decode_record(record)
             .ok_or_else(|| malformed(&self.place, format!("the record of `{key}` is cut off")))?;
-        Ok((revision, Bytes::copy_from_slice(&record[REVISION_BYTES..])))
+        Ok((revision, Bytes::copy_from_slice(value)))
     }
 
     fn failed(&self, error: fjall::Error) -> StorageError {
@@ -335,16 +341,20 @@ impl Engine for FjallEngine {
     }
 
     fn commit(&mut self, txns: &[Txn]) -> Result<BatchOutcome, StorageError> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone());
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone());
         }
         let staged = self.stage(txns)?;
         if staged.revision > self.revision {
             require_space(&self.place, self.free_bytes_min)?;
             if let Err(error) = self.write(&staged) {
-                tracing::error!(%error, "the store takes no more commits until it is opened anew");
-                self.broken = Some(error.clone());
-                return Err(error);
+                let stopped = StorageError::Stopped {
+                    place: self.place.display().to_string(),
+                    cause: error.to_string(),
+                };
+                tracing::error!("{stopped}");
+                self.stopped = Some(stopped.clone());
+                return Err(stopped);
             }
             self.revision = staged.revision;
             for (revision, changes) in &staged.counts {
@@ -396,65 +406,4 @@ impl std::fmt::Debug for FjallEngine {
             .field("revision", &self.revision)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes a database beside its place and moves it there when it is whole: fjall does not
-/// open one whose creation was cut off.
-fn create(dir: &Path, place: &Path, options: &FjallOptions) -> Result<(), StorageError> {
-    let new = dir.join("db.new");
-    if new.try_exists().map_err(|e| disk::failed(&new, &e))? {
-        fs::remove_dir_all(&new).map_err(|e| disk::failed(&new, &e))?;
-    }
-    require_space(dir, options.free_bytes_min)?;
-    drop(open_database(&new, options)?);
-    fs::rename(&new, place).map_err(|e| disk::failed(place, &e))?;
-    sync_dir(dir)
-}
-
-fn open_database(
-    place: &Path,
-    options: &FjallOptions,
-) -> Result<(Database, Keyspace, Keyspace, Keyspace), StorageError> {
-    let open = || {
-        let db = Database::builder(place)
-            .cache_size(options.cache_bytes)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(2)
-            .open()?;
-        let keyspace =
-            || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
-        let data = db.keyspace("data", keyspace)?;
-        let log = db.keyspace("log", keyspace)?;
-        let head = db.keyspace("head", keyspace)?;
-        Ok((db, data, log, head))
-    };
-    open().map_err(|e| failed(place, e))
-}
-
-fn log_key(revision: u64, position: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..8].copy_from_slice(&revision.to_be_bytes());
-    key[8..].copy_from_slice(&position.to_be_bytes());
-    key
-}
-
-fn encode_record(revision: u64, value: &[u8]) -> Vec<u8> {
-    [&revision.to_be_bytes(), value].concat()
-}
-
-fn decode_revision(bytes: &[u8]) -> Option<u64> {
-    bytes.first_chunk().map(|head| u64::from_be_bytes(*head))
-}
-
-fn encode_head(revision: u64, floor: u64) -> [u8; 16] {
-    let mut head = [0; 16];
-    head[..8].copy_from_slice(&revision.to_be_bytes());
-    head[8..].copy_from_slice(&floor.to_be_bytes());
-    head
-}
-
-fn decode_head(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (revision, floor) = bytes.split_first_chunk()?;
-    let floor: &[u8; 8] = floor.try_into().ok()?;
-    Some((u64::from_be_bytes(*revision), u64::from_be_bytes(*floor)))
 }

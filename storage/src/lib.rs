@@ -13,6 +13,8 @@ mod disk;
 mod engine_thread;
 mod fjall_engine;
 mod fjall_error;
+mod fjall_layout;
+mod fjall_open;
 mod format;
 
 pub use artifact::{

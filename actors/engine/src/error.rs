@@ -15,6 +15,8 @@ pub enum StorageError {
         found: String,
         supported: String,
     },
+    /// An earlier write failed half way: it can be read, and nothing is written any more.
+    Stopped { place: String, cause: String },
     /// The operating system refused.
     Io { place: String, detail: String },
 }
@@ -45,6 +47,11 @@ impl std::fmt::Display for StorageError {
                 f,
                 "{place} has format {found}, this program reads {supported}; use the program \
                  that wrote it"
+            ),
+            Self::Stopped { place, cause } => write!(
+                f,
+                "{place} takes no more commits, because a write failed ({cause}); see to the disk \
+                 and start the process anew"
             ),
             Self::Io { place, detail } => write!(
                 f,

@@ -86,8 +86,9 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// Opens a blob that is known to be whole; returns its size.
-    fn open_verified(&self, digest: Digest) -> Result<(File, u64), BlobError> {
+    /// Opens a blob that is known to be whole; returns its size. The position in the file is
+    /// anywhere.
+    pub fn open_verified(&self, digest: Digest) -> Result<(File, u64), BlobError> {
         let (mut file, metadata) = self.open_blob(digest)?;
         let state = self.state(&digest, &metadata)?;
         if !self.is_known(&digest, state) {
