@@ -5,9 +5,11 @@
 //! [`Replies`]. Answers belong to the life of the actor that asked: a restarted actor never
 //! hears what its former life wanted to know, as after a crash of the whole node.
 
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use tidegate_kernel::{BlobCommand, BlobReport, DriverCommand, EngineOp};
+use tidegate_kernel::{BlobCommand, BlobReport, DriverCommand, EngineOp, EngineReply};
 
 use crate::mailbox::Replies;
 
@@ -48,6 +50,50 @@ impl Hands {
     pub fn with_blob(mut self, blob: impl FnMut(BlobCommand) + Send + 'static) -> Self {
         self.blob = Some(Box::new(blob));
         self
+    }
+}
+
+/// Connects an engine that outlives its actor's lives (its files can be open only once) to
+/// whichever life is asking.
+///
+/// The engine carries out its work in order and answers each request once, to one sink for
+/// all; so the answers belong to the lives in the order in which they asked.
+#[derive(Clone, Default)]
+pub struct EngineTurns {
+    asked: Arc<Mutex<VecDeque<Replies>>>,
+}
+
+impl EngineTurns {
+    /// The engine, for one life. A request that `submit` does not take ends the life.
+    pub fn connect<E: Display>(
+        &self,
+        replies: &Replies,
+        submit: impl Fn(EngineOp) -> Result<(), E> + Send + 'static,
+    ) -> EngineHandle {
+        let (turns, replies) = (self.clone(), replies.clone());
+        Box::new(move |op| {
+            // Held while submitting, so that the turns are in the order of the requests.
+            let mut asked = turns.lock();
+            asked.push_back(replies.clone());
+            if let Err(error) = submit(op) {
+                asked.pop_back();
+                replies.fail(error);
+            }
+        })
+    }
+
+    /// The engine has answered, or failed to, which ends the life that asked.
+    pub fn reply<E: Display>(&self, reply: Result<EngineReply, E>) {
+        let asker = self.lock().pop_front();
+        match (asker, reply) {
+            (Some(asker), Ok(reply)) => asker.engine(reply),
+            (Some(asker), Err(error)) => asker.fail(error),
+            (None, _) => tracing::error!("an engine answered what nobody asked; ignored"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Replies>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

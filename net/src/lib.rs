@@ -20,7 +20,7 @@ mod sink;
 
 pub use api_client::{ApiClient, CALLS_MAX, NoAnswer};
 pub use clock::Clock;
-pub use hands::{BlobHandle, DriverHandle, EngineHandle, Hands, blob_thread};
+pub use hands::{BlobHandle, DriverHandle, EngineHandle, EngineTurns, Hands, blob_thread};
 pub use host::{Host, HostEnded, Hosted, SpawnError};
 pub use local::{Front, LocalCell};
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Replies};

@@ -30,6 +30,8 @@ pub(crate) enum Mail {
     Reply(Event),
     /// The time that was last set has come.
     Tick,
+    /// What serves the actor failed; this life ends.
+    Fail(String),
 }
 
 /// The router's endpoint of a hosted actor.
@@ -126,5 +128,12 @@ impl Replies {
 
     pub fn blob(&self, report: BlobReport) {
         self.life.reply(Event::Blob(report));
+    }
+
+    /// What serves the actor has failed it: this life ends, and the next one begins with
+    /// fresh hands. `reason` is logged.
+    pub fn fail(&self, reason: impl std::fmt::Display) {
+        // An actor that has ended needs no other end.
+        let _ = self.life.actor.send_message(Mail::Fail(reason.to_string()));
     }
 }

@@ -9,7 +9,9 @@ use tidegate_kernel::{
     Actor, BlobCommand, BlobReport, DriverCommand, DriverReport, Effect, Effects, EngineOp,
     EngineReply, Event, Now, Rng, Time,
 };
-use tidegate_net::{Hands, Inbound, MAIL_MAX, Node, NodeBuilder, Replies, blob_thread};
+use tidegate_net::{
+    EngineTurns, Hands, Inbound, MAIL_MAX, Node, NodeBuilder, Replies, blob_thread,
+};
 use tidegate_protocol::{Address, Digest, Message, Probe, Role};
 
 /// Does what the payload of a probe says, and tells the asker when it is done.
@@ -229,34 +231,79 @@ async fn an_actor_that_panics_begins_a_new_life() {
     assert_eq!(lives.len(), 3, "each life has a seed of its own");
 }
 
-#[tokio::test]
-async fn a_life_never_hears_what_a_former_one_asked_for() {
-    type Asked = Arc<Mutex<Vec<(Replies, u64)>>>;
-    let asked = Asked::default();
-    let engine = Arc::clone(&asked);
-    let mut stage = Stage::new(move |replies| {
-        let (replies, engine) = (replies.clone(), Arc::clone(&engine));
-        Hands::none().with_engine(move |op| match op {
+/// An engine that answers when it is told to, and outlives the lives of its actor.
+#[derive(Clone, Default)]
+struct SlowEngine {
+    turns: EngineTurns,
+    asked: Arc<Mutex<Vec<u64>>>,
+}
+
+impl SlowEngine {
+    fn hands(&self, replies: &Replies) -> Hands {
+        let asked = Arc::clone(&self.asked);
+        let engine = self.turns.connect(replies, move |op| match op {
+            EngineOp::Snapshot { request: 0, .. } => Err("refused as ordered"),
             EngineOp::Snapshot { request, .. } => {
-                engine.lock().unwrap().push((replies.clone(), request));
+                asked.lock().unwrap().push(request);
+                Ok(())
             }
             op => panic!("not ordered: {op:?}"),
-        })
-    })
-    .await;
+        });
+        Hands::none().with_engine(engine)
+    }
+
+    fn take_asked(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_life_never_hears_what_a_former_one_asked_for() {
+    let engine = SlowEngine::default();
+    let hands = engine.clone();
+    let mut stage = Stage::new(move |replies| hands.hands(replies)).await;
     stage.order(1, "engine");
     stage.order(0, "panic");
     stage.life().await;
     stage.order(2, "engine");
     stage.life().await;
-    let asked = std::mem::take(&mut *asked.lock().unwrap());
-    assert_eq!(asked.len(), 2);
-    for (replies, request) in asked {
-        replies.engine(snapshot(request));
+    let asked = engine.take_asked();
+    assert_eq!(asked, [1, 2]);
+    for request in asked {
+        engine.turns.reply::<String>(Ok(snapshot(request)));
     }
     assert_eq!(stage.answer().await, expected(2, "engine"));
     stage.order(7, "echo");
     assert_eq!(stage.answer().await, expected(7, "echo"));
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_ends_the_life_that_asked() {
+    let engine = SlowEngine::default();
+    let hands = engine.clone();
+    let mut stage = Stage::new(move |replies| hands.hands(replies)).await;
+    let mut lives = vec![stage.life().await];
+    // It does not take the request.
+    stage.order(0, "engine");
+    lives.push(another_life(&mut stage, &lives).await);
+    // It takes it, and cannot read.
+    stage.order(3, "engine");
+    stage.life().await;
+    assert_eq!(engine.take_asked(), [3]);
+    engine.turns.reply(Err("as ordered"));
+    another_life(&mut stage, &lives).await;
+}
+
+async fn another_life(stage: &mut Stage, known: &[u64]) -> u64 {
+    let waiting = async {
+        loop {
+            let life = stage.life().await;
+            if !known.contains(&life) {
+                return life;
+            }
+        }
+    };
+    within(waiting).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

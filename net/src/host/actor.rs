@@ -120,6 +120,7 @@ impl<A: Actor + Send + 'static> ractor::Actor for Task<A> {
             }
             Mail::Reply(event) => state.step(event),
             Mail::Tick => state.tick(),
+            Mail::Fail(reason) => return Err(reason.into()),
         }
         Ok(())
     }
