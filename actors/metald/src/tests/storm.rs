@@ -305,8 +305,12 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         let mut fx = Effects::new();
-        self.metald.handle(Now::at_ms(self.now_ms), event, &mut fx);
+        let is_timer = event == Event::Timer;
+        let now = Now::at_ms(self.now_ms);
+        self.metald.handle(now, event, &mut fx);
         self.metald.check();
+        let (at, why) = self.metald.next_deadline().unwrap();
+        assert!(!is_timer || at > now.mono, "`{why}` does not spin");
         for effect in fx.take() {
             match effect {
                 Effect::Commit { txn, .. } if !self.loses() => self.commit(txn),
