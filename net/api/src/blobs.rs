@@ -40,8 +40,7 @@ pub(crate) async fn upload(
     let digest = digest_of(&digest)?;
     let stream = body.into_data_stream().map_err(io::Error::other);
     let mut reader = SyncIoBridge::new(StreamReader::new(stream));
-    let stored =
-        blocking(move || api.blobs.put_stream(&mut reader, ARTIFACT_FILE_BYTES_MAX)).await;
+    let stored = blocking(move || api.blobs.put_stream(&mut reader, ARTIFACT_FILE_BYTES_MAX)).await;
     let (stored, _) = stored?;
     if stored != digest {
         return Err(Fault::invalid(format!(

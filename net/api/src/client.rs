@@ -79,7 +79,7 @@ impl Client {
         self.get(&format!("/v1/versions/{id}"))
     }
 
-    /// Instances of a project; of all, when it is empty.
+    /// Slots of a project, in every region.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -144,10 +144,7 @@ impl Client {
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
         let url = self.url(path);
-        json(
-            &url,
-            self.authorized(self.agent.post(&url)).send_json(body),
-        )
+        json(&url, self.authorized(self.agent.post(&url)).send_json(body))
     }
 
     fn url(&self, path: &str) -> String {

@@ -178,10 +178,7 @@ async fn activate(
     one_version(api.call(call).await?)
 }
 
-async fn remove(
-    State(api): State<Api>,
-    Path(project): Path<String>,
-) -> Result<StatusCode, Fault> {
+async fn remove(State(api): State<Api>, Path(project): Path<String>) -> Result<StatusCode, Fault> {
     api.call(Call::RemoveProject(RemoveProject { project }))
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -12,8 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tidegate_gateway::Gateway;
-use tidegate_net::{Inbound, Router};
-use tidegate_protocol::{Address, NodeId, Role};
+use tidegate_kernel::Rng;
+use tidegate_net::{AddressTaken, Clock, GatewaySeat, Node};
+use tidegate_protocol::Address;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -23,10 +24,8 @@ use crate::body::Answer;
 use crate::connection::Inspected;
 use crate::refusal;
 use crate::service::{Door, serve};
-use crate::worker::Worker;
+use crate::worker::{Waiting, Worker};
 
-/// Messages that may wait for one gateway actor.
-const INBOX_MAX: usize = 16_384;
 /// Earlier answers on a connection whose next request was refused get so long to finish.
 const LINGER_MAX: Duration = Duration::from_secs(60);
 /// A refusal gets so long to be read.
@@ -49,7 +48,7 @@ pub enum FrontError {
     /// A listening socket cannot be had.
     Listen(SocketAddr, io::Error),
     /// A gateway actor's address is in use on this node.
-    Address(Address),
+    Address(AddressTaken),
     /// No thread, or no runtime on it.
     Thread(io::Error),
 }
@@ -61,7 +60,7 @@ impl std::fmt::Display for FrontError {
                 f,
                 "cannot listen on {address}: {error}; choose another address, or end what uses it"
             ),
-            FrontError::Address(address) => write!(f, "{address} runs on this node already"),
+            FrontError::Address(taken) => taken.fmt(f),
             FrontError::Thread(error) => write!(f, "cannot start a worker thread: {error}"),
         }
     }
@@ -71,18 +70,17 @@ impl std::error::Error for FrontError {}
 
 impl Front {
     /// Starts `workers` threads that serve `listen`, and hops of other gateways on
-    /// `hop_listen`. `gateway` makes the actor of each worker.
+    /// `hop_listen`. `gateway` makes each life of the actor of each worker.
     ///
     /// # Errors
     /// A socket, an address or a thread cannot be had.
     pub fn start(
-        node: NodeId,
+        node: &Node,
         workers: u16,
         listen: SocketAddr,
         hop_listen: Option<SocketAddr>,
         config: FrontConfig,
-        router: &Router,
-        gateway: impl Fn(Address) -> Gateway,
+        gateway: impl Fn(Address, Rng) -> Gateway + Clone + Send + 'static,
     ) -> Result<Front, FrontError> {
         let (stop, stopped) = watch::channel(false);
         let mut front = Front {
@@ -92,19 +90,15 @@ impl Front {
             hop_address: hop_listen,
         };
         for index in 0..workers {
-            let address = Address::new(node, Role::Gateway, index);
             let public = bind(&mut front.address)?;
             let hops = match &mut front.hop_address {
                 Some(address) => Some(bind(address)?),
                 None => None,
             };
-            let inbound = router
-                .open(address, INBOX_MAX)
-                .map_err(|_| FrontError::Address(address))?;
             let worker = Thread {
-                gateway: gateway(address),
-                inbound,
-                router: router.clone(),
+                seat: node.gateway_seat(index).map_err(FrontError::Address)?,
+                clock: node.clock(),
+                gateway: gateway.clone(),
                 config: config.clone(),
                 public,
                 hops,
@@ -171,23 +165,26 @@ fn bind(address: &mut SocketAddr) -> Result<StdListener, FrontError> {
     Ok(listener)
 }
 
-struct Thread {
-    gateway: Gateway,
-    inbound: Inbound,
-    router: Router,
+struct Thread<G> {
+    seat: GatewaySeat,
+    clock: Clock,
+    gateway: G,
     config: FrontConfig,
     public: StdListener,
     hops: Option<StdListener>,
     stopped: watch::Receiver<bool>,
 }
 
-impl Thread {
+impl<G: Fn(Address, Rng) -> Gateway + 'static> Thread<G> {
     async fn run(self) {
-        let me = self.inbound.address();
-        let worker = Worker::new(me, self.gateway, self.router, Rc::new(self.config));
-        let actor = Rc::clone(&worker);
-        let inbound = self.inbound;
-        tokio::task::spawn_local(async move { actor.run(inbound).await });
+        let me = self.seat.address();
+        let make = self.gateway;
+        let (cell, inbound) = self
+            .seat
+            .take(move |rng| make(me, rng), Rc::<Waiting>::default());
+        let cell = Rc::new(cell);
+        let worker = Worker::new(Rc::clone(&cell), self.clock, Rc::new(self.config));
+        tokio::task::spawn_local(async move { cell.run(inbound).await });
         let tidy = Rc::clone(&worker);
         tokio::task::spawn_local(async move {
             loop {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tidegate_front::{Artifacts, Front, FrontConfig};
 use tidegate_gateway::{Gateway, GatewayConfig};
 use tidegate_kernel::Seed;
-use tidegate_net::{Inbound, Router};
+use tidegate_net::{Inbound, Node, NodeBuilder};
 use tidegate_protocol::{
     AckRecord, Address, AppKind, Bytes, Digest, FeedEntry, Holder, Key, LeaseRecord, Manifest,
     ManifestEntry, Message, NodeId, Record, Role, RouteRecord, SlotRecord, SlotState, StoreFeed,
@@ -20,7 +20,8 @@ use tidegate_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const NODE: NodeId = NodeId(1);
+const NAME: &str = "gw";
+const NODE: NodeId = NodeId::of_name(NAME);
 const STORE: Address = Address::new(NODE, Role::Store, 1);
 const SCHEDULER: Address = Address::new(NODE, Role::Scheduler, 0);
 const WAIT: Duration = Duration::from_secs(20);
@@ -68,7 +69,7 @@ impl Blobs {
 /// A front with one worker, whose store and scheduler are played by the test.
 struct Bench {
     front: Front,
-    router: Router,
+    node: Node,
     store: Inbound,
     scheduler: Inbound,
     session: u64,
@@ -77,19 +78,19 @@ struct Bench {
 
 impl Bench {
     async fn start(blobs: Blobs, tune: impl FnOnce(&mut FrontConfig)) -> Bench {
-        let router = Router::new(NODE);
-        let store = router.open(STORE, 100).unwrap();
-        let scheduler = router.open(SCHEDULER, 1_000).unwrap();
+        let node = NodeBuilder::new(NAME).seed(Seed(1)).start().await.unwrap();
+        let store = node.router().open(STORE, 100).unwrap();
+        let scheduler = node.router().open(SCHEDULER, 1_000).unwrap();
         let mut config = FrontConfig::new(Arc::new(blobs), "secret");
         tune(&mut config);
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let front = Front::start(NODE, 1, any, Some(any), config, &router, |me| {
-            Gateway::new(GatewayConfig::new(me, "syd", STORE), Seed(1).rng())
+        let front = Front::start(&node, 1, any, Some(any), config, |me, rng| {
+            Gateway::new(GatewayConfig::new(me, "syd", STORE), rng)
         })
         .unwrap();
         let mut bench = Bench {
             front,
-            router,
+            node,
             store,
             scheduler,
             session: 0,
@@ -119,7 +120,9 @@ impl Bench {
             ..StoreFeed::default()
         };
         let gateway = Address::new(NODE, Role::Gateway, 0);
-        self.router.send(STORE, gateway, Message::StoreFeed(feed));
+        self.node
+            .router()
+            .send(STORE, gateway, Message::StoreFeed(feed));
     }
 
     /// Routes `app.test` to version 1, and waits until the front serves it.
