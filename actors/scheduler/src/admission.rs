@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_kernel::{Duration, Effects, Note, Now, Time};
-use tidegate_protocol::{Address, Message, SlotState, Wake, WakeOutcome, WakeReply};
+use tidegate_protocol::{Address, Message, Wake, WakeOutcome, WakeReply};
 
 use crate::Scheduler;
 
@@ -16,58 +16,71 @@ const FRESH: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Queue {
     order: tidegate_kernel::Bounded<u64>,
-    waiting: BTreeMap<u64, Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    asked: Time,
-    askers: Vec<Address>,
+    /// When each version in the order was last asked for.
+    asked: BTreeMap<u64, Time>,
 }
 
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             order: tidegate_kernel::Bounded::new(capacity),
-            waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
     /// Joins the queue, or refreshes the place in it. `false`: the queue is full.
-    fn join(&mut self, version: u64, asker: Address, now: Time) -> bool {
-        if let Some(entry) = self.waiting.get_mut(&version) {
-            entry.asked = now;
-            if !entry.askers.contains(&asker) {
-                entry.askers.push(asker);
-            }
+    fn join(&mut self, version: u64, now: Time) -> bool {
+        if let Some(asked) = self.asked.get_mut(&version) {
+            *asked = now;
             return true;
         }
-        if self.order.push(version).is_err() {
-            return false;
+        let joined = self.order.push(version).is_ok();
+        if joined {
+            self.asked.insert(version, now);
         }
-        let askers = vec![asker];
-        self.waiting.insert(version, Entry { asked: now, askers });
-        true
+        joined
     }
 
     fn leave(&mut self, version: u64) {
-        self.waiting.remove(&version);
-        self.order.retain(|v| *v != version);
+        if self.asked.remove(&version).is_none() {
+            return;
+        }
+        if self.order.front() == Some(&version) {
+            self.order.pop();
+        } else {
+            self.order.retain(|v| *v != version);
+        }
     }
 
-    fn askers(&self, version: u64) -> &[Address] {
-        self.waiting
-            .get(&version)
-            .map_or(&[], |entry| &entry.askers)
+    /// Everybody whom nobody asks for any more leaves, wherever in the queue.
+    pub(crate) fn drop_stale(&mut self, now: Time) {
+        let asked = &mut self.asked;
+        let before = asked.len();
+        asked.retain(|_, asked| now.since(*asked) < FRESH);
+        if asked.len() < before {
+            self.order.retain(|version| asked.contains_key(version));
+        }
+    }
+
+    fn contains(&self, version: u64) -> bool {
+        self.asked.contains_key(&version)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.asked.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.order.clear();
-        self.waiting.clear();
+        self.asked.clear();
+    }
+
+    /// Panics when the order and the times are not of the same versions.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.order.len() == self.asked.len() && self.order.iter().all(|v| self.contains(*v)),
+            "each queued version has one place"
+        );
     }
 }
 
@@ -83,8 +96,7 @@ impl Scheduler {
         let reply = WakeReply {
             version: wake.version,
             outcome: outcome.into(),
-            retry_after_ms: failure
-                .map_or(1_000, |f| f.until.since(now.mono).as_millis().max(1) as u64),
+            retry_after_ms: failure.map_or(1_000, |f| f.retry_after_ms(now.mono)),
             reason: failure.map(|f| f.reason.clone()).unwrap_or_default(),
             log_tail: failure.map(|f| f.log_tail.clone()).unwrap_or_default(),
         };
@@ -118,12 +130,12 @@ impl Scheduler {
         if self.free_slot(id).is_none() {
             return WakeOutcome::Full;
         }
-        if !self.queue.join(id, from, now.mono) {
+        if !self.queue.join(id, now.mono) {
             fx.note(Note::Full { queue: "wakes" });
             return WakeOutcome::NoCapacity;
         }
         self.admit(now, fx);
-        if self.queue.askers(id).is_empty() || self.have(id) > 0 {
+        if !self.queue.contains(id) || self.have(id) > 0 {
             WakeOutcome::Coming
         } else {
             fx.mark("a wake waits for a host");
@@ -137,7 +149,7 @@ impl Scheduler {
             return;
         }
         while let Some(&id) = self.queue.order.front() {
-            let stale = now.mono.since(self.queue.waiting[&id].asked) >= FRESH;
+            let stale = now.mono.since(self.queue.asked[&id]) >= FRESH;
             let served = self.missing(now, id).is_none_or(|missing| missing == 0);
             let failing = self
                 .view
@@ -152,36 +164,39 @@ impl Scheduler {
         }
     }
 
-    /// Whoever waits for a version hears that it does not start.
+    /// Whoever waits for a version hears that it does not start, unless another instance of
+    /// it is there to wait for.
     pub(crate) fn tell_waiting_of_failure(&mut self, now: Now, id: u64, fx: &mut Effects) {
+        self.queue.leave(id);
+        if self.have(id) > 0 {
+            return;
+        }
         let Some(version) = self.view.versions.get(&id) else {
             return;
         };
         let Some(failure) = version.failing(now.mono) else {
             return;
         };
-        for asker in version.askers() {
+        for asker in version.askers(now.mono, self.config.demand_age_max) {
             fx.send(
                 asker,
                 Message::WakeReply(WakeReply {
                     version: id,
                     outcome: WakeOutcome::Failed.into(),
-                    retry_after_ms: failure.until.since(now.mono).as_millis().max(1) as u64,
+                    retry_after_ms: failure.retry_after_ms(now.mono),
                     reason: failure.reason.clone(),
                     log_tail: failure.log_tail.clone(),
                 }),
             );
         }
-        self.queue.leave(id);
     }
 
     /// Instances that run, start, or are about to.
     fn have(&self, id: u64) -> u32 {
-        self.view.versions.get(&id).map_or(0, |version| {
-            version.count(SlotState::Starting)
-                + version.count(SlotState::Running)
-                + self.claims_of(id)
-        })
+        self.view
+            .versions
+            .get(&id)
+            .map_or(0, |version| version.instances() + self.claims_of(id))
     }
 
     fn missing(&mut self, now: Now, id: u64) -> Option<u32> {

@@ -9,6 +9,7 @@
 use tidegate_kernel::{CommitId, Duration, Effects, Mirror, Note, Now, Time};
 use tidegate_protocol::{
     Address, FenceRecord, Holder, Key, LeaseRecord, Precondition, Record, Txn, Write,
+    store_commit_reply::Outcome,
 };
 
 use crate::SchedulerConfig;
@@ -94,6 +95,13 @@ impl Election {
     pub(crate) fn on_lease(&mut self, now: Now, lease: Option<LeaseRecord>) {
         self.lease_seen = now.mono;
         self.lease = lease;
+        // The feed proves the last renewal even when its answer is lost.
+        if let (State::Active(term), Some(lease)) = (&mut self.state, &self.lease)
+            && (lease.epoch, lease.beat) == (term.epoch, term.beat)
+            && let Some((_, sent)) = term.renewing.take()
+        {
+            term.renewed = sent;
+        }
     }
 
     pub(crate) fn on_fence(
@@ -119,7 +127,7 @@ impl Election {
     pub(crate) fn on_reply(
         &mut self,
         id: CommitId,
-        applied: Option<u64>,
+        outcome: Option<&Outcome>,
         now: Now,
         fx: &mut Effects,
     ) -> Option<Turn> {
@@ -130,9 +138,11 @@ impl Election {
                 sent,
             } if *commit == id => {
                 let (epoch, sent) = (*epoch, *sent);
-                Some(match applied {
-                    Some(revision) => self.take_office(epoch, revision, sent, fx),
-                    None => {
+                Some(match outcome {
+                    Some(Outcome::Applied(revision)) => {
+                        self.take_office(epoch, *revision, sent, fx)
+                    }
+                    _ => {
                         self.state = State::Standby;
                         self.lease_seen = now.mono;
                         Turn::None
@@ -141,8 +151,11 @@ impl Election {
             }
             State::Active(term) => {
                 let (_, sent) = term.renewing.take_if(|(commit, _)| *commit == id)?;
-                if applied.is_some() {
-                    term.renewed = sent;
+                match outcome {
+                    Some(Outcome::Applied(_)) => term.renewed = sent,
+                    // It names nothing but the fence: somebody was elected since.
+                    Some(Outcome::Conflict(_)) => return Some(self.depose(fx)),
+                    _ => {}
                 }
                 Some(Turn::None)
             }
@@ -150,7 +163,18 @@ impl Election {
         }
     }
 
-    /// Campaigns, renews, or steps back, when it is time.
+    /// Steps back when the last renewal is too old to be trusted. Asked before anything is
+    /// decided, since a process that stood still meets its messages before its timers.
+    pub(crate) fn lapse(&mut self, now: Now, config: &SchedulerConfig, fx: &mut Effects) -> Turn {
+        match &self.state {
+            State::Active(term) if now.mono.since(term.renewed) >= config.lease_trust => {
+                self.depose(fx)
+            }
+            _ => Turn::None,
+        }
+    }
+
+    /// Campaigns, ends a campaign, or renews, when it is time.
     pub(crate) fn on_timer(
         &mut self,
         now: Now,
@@ -158,17 +182,16 @@ impl Election {
         mirror: &Mirror,
         next_id: impl FnOnce() -> CommitId,
         fx: &mut Effects,
-    ) -> Turn {
+    ) {
         match &mut self.state {
             State::Standby => {
                 if now.mono < self.look_at {
-                    return Turn::None;
+                    return;
                 }
                 self.look_at = now.mono + LOOK_EVERY;
                 if self.may_campaign(now, config, mirror) {
                     self.campaign(now, config, mirror, next_id(), fx);
                 }
-                Turn::None
             }
             State::Campaigning { commit, sent, .. } => {
                 if now.mono.since(*sent) >= config.commit_timeout {
@@ -176,17 +199,12 @@ impl Election {
                     self.state = State::Standby;
                     self.lease_seen = now.mono;
                 }
-                Turn::None
             }
             State::Active(term) => {
-                if now.mono.since(term.renewed) >= config.lease_trust {
-                    return self.depose(fx);
-                }
                 if now.mono >= term.renew_at {
                     let commit = next_id();
                     self.renew(now, config, commit, fx);
                 }
-                Turn::None
             }
         }
     }

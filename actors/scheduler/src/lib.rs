@@ -30,7 +30,6 @@ use tidegate_kernel::{
 };
 use tidegate_protocol::{
     Address, InstanceFailed, Key, Message, Record, StoreCommitReply, TrafficReport,
-    store_commit_reply::Outcome,
 };
 use view::{Failure, View};
 
@@ -49,6 +48,17 @@ pub struct Scheduler {
     pending: BTreeMap<(u64, u32), Pending>,
     next_commit: u64,
     tick_at: Time,
+    /// Since when, without a break, this term has known what every live gateway sees.
+    traffic_known_since: Time,
+}
+
+/// What a feed message touched.
+#[derive(Default)]
+struct Touched {
+    versions: Vec<u64>,
+    /// A slot or a host changed.
+    capacity: bool,
+    elected: bool,
 }
 
 impl Scheduler {
@@ -70,6 +80,7 @@ impl Scheduler {
             pending: BTreeMap::new(),
             next_commit: rng.u64(),
             tick_at: Time::ZERO,
+            traffic_known_since: Time::ZERO,
             config,
             rng,
         }
@@ -88,18 +99,15 @@ impl Scheduler {
     fn on_timer(&mut self, now: Now, fx: &mut Effects) {
         self.mirror.on_timer(now, fx);
         let id = self.next_id();
-        let turn = self
-            .election
+        self.election
             .on_timer(now, &self.config, &self.mirror, || id, fx);
-        self.on_turn(now, turn, fx);
         if now.mono >= self.tick_at {
             self.tick_at = now.mono + TICK;
             self.expire_pending(now, fx);
             if self.election.term().is_some() {
-                let awake: Vec<u64> = self.view.awake.iter().copied().collect();
-                for version in awake {
-                    self.look_at_version(now, version, fx);
-                }
+                self.watch_traffic(now);
+                self.look_at_awake(now, fx);
+                self.queue.drop_stale(now.mono);
                 self.admit(now, fx);
             }
         }
@@ -109,11 +117,9 @@ impl Scheduler {
         match turn {
             Turn::None => {}
             Turn::Elected => {
+                self.traffic_known_since = now.mono;
                 self.repeat_orders(fx);
-                let awake: Vec<u64> = self.view.awake.iter().copied().collect();
-                for version in awake {
-                    self.look_at_version(now, version, fx);
-                }
+                self.look_at_awake(now, fx);
             }
             Turn::Deposed => {
                 self.queue.clear();
@@ -124,7 +130,37 @@ impl Scheduler {
         }
     }
 
-    fn on_change(&mut self, now: Now, change: Change, fx: &mut Effects) {
+    fn look_at_awake(&mut self, now: Now, fx: &mut Effects) {
+        let awake: Vec<u64> = self.view.awake.iter().copied().collect();
+        for version in awake {
+            self.look_at_version(now, version, fx);
+        }
+    }
+
+    /// Takes over what the mirror learnt. Nothing is decided before all of it is in the
+    /// view: the mirror already names the newest revisions, and a commit decided from an
+    /// older record under them would overwrite what it has not seen.
+    fn on_feed(&mut self, now: Now, changes: Vec<Change>, fx: &mut Effects) {
+        let mut touched = Touched::default();
+        for change in changes {
+            self.take_change(now, change, &mut touched, fx);
+        }
+        self.settle_pending();
+        if touched.elected && self.election.term().is_some() {
+            self.on_turn(now, Turn::Elected, fx);
+        } else {
+            touched.versions.sort_unstable();
+            touched.versions.dedup();
+            for version in touched.versions {
+                self.look_at_version(now, version, fx);
+            }
+        }
+        if touched.capacity {
+            self.admit(now, fx);
+        }
+    }
+
+    fn take_change(&mut self, now: Now, change: Change, touched: &mut Touched, fx: &mut Effects) {
         let config = &self.config;
         match (change.key, change.record) {
             (Key::Version(id), record) => {
@@ -133,7 +169,7 @@ impl Scheduler {
                     _ => None,
                 };
                 self.view.set_spec(id, spec, config);
-                self.look_at_version(now, id, fx);
+                touched.versions.push(id);
             }
             (Key::Slot { version, index }, record) => {
                 let slot = match record {
@@ -141,8 +177,11 @@ impl Scheduler {
                     _ => None,
                 };
                 self.view.set_slot(now, version, index, slot, config);
-                self.look_at_version(now, version, fx);
-                self.admit(now, fx);
+                if let Some(pending) = self.pending.get_mut(&(version, index)) {
+                    pending.shown = true;
+                }
+                touched.versions.push(version);
+                touched.capacity = true;
             }
             (Key::Route(project), record) => {
                 let version = match record {
@@ -157,7 +196,7 @@ impl Scheduler {
                     _ => None,
                 };
                 self.view.set_host(now, node, record);
-                self.admit(now, fx);
+                touched.capacity = true;
             }
             (Key::Gateway(node), record) => {
                 let record = match record {
@@ -178,8 +217,10 @@ impl Scheduler {
                     Some(Record::Fence(fence)) => Some(fence),
                     _ => None,
                 };
-                let turn = self.election.on_fence(fence, change.revision, fx);
-                self.on_turn(now, turn, fx);
+                match self.election.on_fence(fence, change.revision, fx) {
+                    Turn::Elected => touched.elected = true,
+                    turn => self.on_turn(now, turn, fx),
+                }
             }
             _ => {}
         }
@@ -187,11 +228,8 @@ impl Scheduler {
 
     fn on_commit_reply(&mut self, now: Now, reply: StoreCommitReply, fx: &mut Effects) {
         let id = CommitId(reply.id);
-        let applied = match reply.outcome {
-            Some(Outcome::Applied(revision)) => Some(revision),
-            _ => None,
-        };
-        let turn = match self.election.on_reply(id, applied, now, fx) {
+        let outcome = reply.outcome.as_ref();
+        let turn = match self.election.on_reply(id, outcome, now, fx) {
             Some(turn) => turn,
             None => self.on_slot_reply(id, reply.outcome, fx),
         };
@@ -210,6 +248,12 @@ impl Scheduler {
         }
     }
 
+    fn watch_traffic(&mut self, now: Now) {
+        if !self.view.traffic_is_known(now, &self.mirror, &self.config) {
+            self.traffic_known_since = now.mono;
+        }
+    }
+
     /// An instance died: its version waits before the next start.
     fn on_failed(&mut self, now: Now, failed: InstanceFailed, fx: &mut Effects) {
         let Some(instance) = failed.instance else {
@@ -218,13 +262,13 @@ impl Scheduler {
         let Some(version) = self.view.versions.get_mut(&instance.version) else {
             return;
         };
-        let known = version.failure.as_ref().map(|f| f.instance);
-        if known == Some(instance) {
+        if !version.is_news_of_failure(instance) {
             return;
         }
         let delay = version.backoff.fail(&mut self.rng);
         version.failure = Some(Failure {
             instance,
+            at: now.mono,
             until: now.mono + delay,
             reason: failed.reason,
             log_tail: failed.log_tail,
@@ -237,15 +281,15 @@ impl Scheduler {
 
 impl Actor for Scheduler {
     fn handle(&mut self, now: Now, event: Event, fx: &mut Effects) {
+        let turn = self.election.lapse(now, &self.config, fx);
+        self.on_turn(now, turn, fx);
         match event {
             Event::Start => self.mirror.on_timer(now, fx),
             Event::Timer => self.on_timer(now, fx),
             Event::Message { from, body } => match body {
                 Message::StoreFeed(feed) => {
-                    for change in self.mirror.on_feed(now, from, feed, fx) {
-                        self.on_change(now, change, fx);
-                    }
-                    self.settle_pending();
+                    let changes = self.mirror.on_feed(now, from, feed, fx);
+                    self.on_feed(now, changes, fx);
                 }
                 Message::StoreCommitReply(reply) => self.on_commit_reply(now, reply, fx),
                 Message::Wake(wake) => self.on_wake(now, from, &wake, fx),
@@ -269,6 +313,7 @@ impl Actor for Scheduler {
 
     fn check(&self) {
         self.view.check();
+        self.queue.check();
         assert!(
             self.election.term().is_some() || self.queue.is_empty(),
             "only the active scheduler queues wakes"

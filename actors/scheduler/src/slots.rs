@@ -16,8 +16,26 @@ pub(crate) struct Pending {
     pub(crate) until: Time,
     /// Host of a claim.
     pub(crate) claims: Option<NodeId>,
-    /// Revision at which it was applied.
-    pub(crate) applied: Option<u64>,
+    pub(crate) answer: Answer,
+    /// The mirror has shown a change of the slot since: the commit's own, or one that the
+    /// commit has to conflict with.
+    pub(crate) shown: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// None came, or the store refused to try.
+    None,
+    Applied(u64),
+    Conflict,
+}
+
+impl Pending {
+    /// Host of a claim that the mirror does not show and that may be applied.
+    fn open_claim(&self) -> Option<NodeId> {
+        self.claims
+            .filter(|_| !self.shown && self.answer != Answer::Conflict)
+    }
 }
 
 const fn metald_of(host: NodeId) -> Address {
@@ -31,14 +49,13 @@ impl Scheduler {
         let Some(index) = self.free_slot(id) else {
             return false;
         };
-        let claims: Vec<(u64, NodeId)> = self
+        let claims = self
             .pending
             .iter()
-            .filter_map(|((version, _), p)| Some((*version, p.claims?)))
-            .collect();
+            .filter_map(|((version, _), p)| Some((*version, p.open_claim()?)));
         let candidates = self
             .view
-            .candidates(now, id, &claims, &self.mirror, &self.config);
+            .candidates(now, id, claims, &self.mirror, &self.config);
         let Some(host) = choose_host(&candidates) else {
             return false;
         };
@@ -88,7 +105,7 @@ impl Scheduler {
     /// Claims of the version that the mirror does not show yet.
     pub(crate) fn claims_of(&self, id: u64) -> u32 {
         let claims = self.pending.range((id, 0)..=(id, u32::MAX));
-        claims.filter(|(_, p)| p.claims.is_some()).count() as u32
+        claims.filter(|(_, p)| p.open_claim().is_some()).count() as u32
     }
 
     /// Looks at one version: what is lost is taken back, what nobody may or does use is
@@ -101,21 +118,23 @@ impl Scheduler {
             return;
         };
         let sleepy = version.spec.is_none() || self.is_idle(now, id);
-        let slots: Vec<_> = version
+        let due: Vec<(SlotRecord, Option<&'static str>)> = version
             .slots
             .iter()
+            .rev()
             .filter(|(index, slot)| {
                 slot.record.state() != SlotState::Free && !self.pending.contains_key(&(id, **index))
             })
-            .map(|(_, slot)| slot.clone())
+            .filter_map(|(_, slot)| {
+                let lost = self.lost(now, id, &slot.record, slot.since);
+                let stops = sleepy && slot.record.state() != SlotState::Stopping;
+                (lost.is_some() || stops).then(|| (slot.record.clone(), lost))
+            })
             .collect();
-        for slot in slots {
-            match self.lost(now, id, &slot.record, slot.since) {
-                Some(reason) => self.reclaim(now, &slot.record, reason, fx),
-                None if sleepy && slot.record.state() != SlotState::Stopping => {
-                    self.stop(now, &slot.record, fx);
-                }
-                None => {}
+        for (slot, lost) in due {
+            match lost {
+                Some(reason) => self.reclaim(now, &slot, reason, fx),
+                None => self.stop(now, &slot, fx),
             }
         }
         self.forgive(now, id);
@@ -166,10 +185,7 @@ impl Scheduler {
         };
         match outcome {
             Some(Outcome::Applied(revision)) => {
-                if let Some(pending) = self.pending.get_mut(&key) {
-                    pending.applied = Some(revision);
-                }
-                self.settle_pending();
+                self.answer(key, Answer::Applied(revision));
                 Turn::None
             }
             Some(Outcome::Conflict(conflict)) if conflict == Key::FENCE => {
@@ -178,7 +194,7 @@ impl Scheduler {
             }
             Some(Outcome::Conflict(_)) => {
                 fx.mark("a claim lost a race");
-                self.pending.remove(&key);
+                self.answer(key, Answer::Conflict);
                 Turn::None
             }
             // The entry stays until its time is up: the store is in trouble, and trying
@@ -187,11 +203,21 @@ impl Scheduler {
         }
     }
 
+    fn answer(&mut self, key: (u64, u32), answer: Answer) {
+        if let Some(pending) = self.pending.get_mut(&key) {
+            pending.answer = answer;
+        }
+        self.settle_pending();
+    }
+
     /// Drops pending commits whose result the mirror shows.
     pub(crate) fn settle_pending(&mut self) {
         let revision = self.mirror.revision();
-        self.pending
-            .retain(|_, p| p.applied.is_none_or(|applied| applied > revision));
+        self.pending.retain(|_, p| match p.answer {
+            Answer::None => true,
+            Answer::Applied(applied) => applied > revision,
+            Answer::Conflict => !p.shown,
+        });
     }
 
     pub(crate) fn expire_pending(&mut self, now: Now, fx: &mut Effects) {
@@ -275,7 +301,10 @@ impl Scheduler {
         let Some(youngest) = running().map(|s| s.since).max() else {
             return false;
         };
-        let unused_since = version.last_busy.max(youngest);
+        let unused_since = version
+            .last_busy
+            .max(youngest)
+            .max(self.traffic_known_since);
         spec.idle_ms > 0
             && now.mono.since(unused_since) >= millis(spec.idle_ms)
             && now.mono.since(youngest) >= millis(spec.lifetime_min_ms)
@@ -289,11 +318,15 @@ impl Scheduler {
         let Some(version) = self.view.versions.get_mut(&id) else {
             return;
         };
+        let Some(failed_at) = version.failure.as_ref().map(|f| f.at) else {
+            return;
+        };
+        // What ran before the last failure has not kept others from failing.
         let proven = version.slots.values().any(|s| {
             s.record.state() == SlotState::Running
-                && now.mono.since(s.since) >= self.config.proven_after
+                && now.mono.since(s.since.max(failed_at)) >= self.config.proven_after
         });
-        if proven && version.backoff.failures() > 0 {
+        if proven {
             version.backoff.reset();
             version.failure = None;
         }
@@ -327,7 +360,8 @@ impl Scheduler {
                 commit,
                 until: now.mono + self.config.commit_timeout,
                 claims,
-                applied: None,
+                answer: Answer::None,
+                shown: false,
             },
         );
         fx.commit(commit, self.config.store, txn);

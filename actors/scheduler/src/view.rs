@@ -48,6 +48,7 @@ pub(crate) struct Slot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) instance: InstanceRef,
+    pub(crate) at: Time,
     pub(crate) until: Time,
     pub(crate) reason: String,
     pub(crate) log_tail: String,
@@ -63,6 +64,13 @@ pub(crate) struct Host {
 struct Gateway {
     actors: u32,
     heard: Time,
+}
+
+impl Failure {
+    /// Milliseconds until the next start may be tried, rounded up.
+    pub(crate) fn retry_after_ms(&self, now: Time) -> u64 {
+        self.until.since(now).as_nanos().div_ceil(1_000_000) as u64
+    }
 }
 
 impl Version {
@@ -85,8 +93,11 @@ impl Version {
     }
 
     /// Who has asked for it lately.
-    pub(crate) fn askers(&self) -> impl Iterator<Item = Address> + '_ {
-        self.demand.keys().copied()
+    pub(crate) fn askers(&self, now: Time, age_max: Duration) -> impl Iterator<Item = Address> {
+        self.demand
+            .iter()
+            .filter(move |(_, (_, seen))| now.since(*seen) < age_max)
+            .map(|(asker, _)| *asker)
     }
 
     /// Instances that the demand of the last `age_max` calls for.
@@ -108,6 +119,26 @@ impl Version {
     pub(crate) fn count(&self, state: SlotState) -> u32 {
         let of_state = |s: &&Slot| s.record.state() == state;
         self.slots.values().filter(of_state).count() as u32
+    }
+
+    /// Instances that start or run, as far as the mirror shows and nobody said otherwise.
+    pub(crate) fn instances(&self) -> u32 {
+        let died = self.failure.as_ref().map(|f| f.instance);
+        let alive = |s: &&Slot| {
+            matches!(s.record.state(), SlotState::Starting | SlotState::Running)
+                && died != Some(s.record.instance())
+        };
+        self.slots.values().filter(alive).count() as u32
+    }
+
+    /// Whether the end of an instance is not known yet, and its slot was not given to
+    /// another life since.
+    pub(crate) fn is_news_of_failure(&self, instance: InstanceRef) -> bool {
+        let superseded = self
+            .slots
+            .get(&instance.slot)
+            .is_some_and(|s| s.record.epoch > instance.epoch);
+        !superseded && self.failure.as_ref().map(|f| f.instance) != Some(instance)
     }
 
     /// Whether it lost its route so lately that it may be needed for a rollback.
@@ -157,7 +188,10 @@ impl View {
             }
             None => version.slots.remove(&index),
         };
-        let current = version.slots.get(&index).map(|s| s.record.host);
+        let current = version
+            .slots
+            .get(&index)
+            .and_then(|s| occupied_host(&s.record));
         let sleeps = version
             .slots
             .values()
@@ -167,8 +201,8 @@ impl View {
         } else {
             self.awake.insert(id);
         }
-        if let Some(former) = former {
-            self.count_host(former.record.host, false);
+        if let Some(host) = former.and_then(|s| occupied_host(&s.record)) {
+            self.count_host(host, false);
         }
         if let Some(host) = current {
             self.count_host(host, true);
@@ -190,9 +224,12 @@ impl View {
         if former == version {
             return;
         }
-        if let Some(former) = former.and_then(|id| self.versions.get_mut(&id)) {
-            former.routed = false;
-            former.unrouted_at = Some(now.mono);
+        if let Some(id) = former {
+            if let Some(former) = self.versions.get_mut(&id) {
+                former.routed = false;
+                former.unrouted_at = Some(now.mono);
+            }
+            self.tidy(id);
         }
         if let Some(id) = version {
             self.version_mut(id, config).routed = true;
@@ -222,6 +259,7 @@ impl View {
             }
             None => {
                 self.gateways.remove(&node);
+                self.reports.retain(|actor, _| actor.node != node);
             }
         }
     }
@@ -275,46 +313,50 @@ impl View {
         &'a self,
         now: Now,
         id: u64,
-        claims: &[(u64, NodeId)],
+        claims: impl Iterator<Item = (u64, NodeId)>,
         mirror: &Mirror,
         config: &SchedulerConfig,
     ) -> Vec<Candidate<'a>> {
-        let version = self.versions.get(&id);
+        let mut of_version: BTreeMap<NodeId, u32> = BTreeMap::new();
+        let slots = self
+            .versions
+            .get(&id)
+            .into_iter()
+            .flat_map(|v| v.slots.values());
+        for host in slots.filter_map(|s| occupied_host(&s.record)) {
+            *of_version.entry(host).or_default() += 1;
+        }
+        let mut claimed: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for (version, host) in claims {
+            *claimed.entry(host).or_default() += 1;
+            if version == id {
+                *of_version.entry(host).or_default() += 1;
+            }
+        }
+        let count = |counts: &BTreeMap<NodeId, u32>, node| counts.get(node).copied().unwrap_or(0);
         self.hosts
             .iter()
-            .map(|(node, host)| {
-                let claimed = claims.iter().filter(|(_, n)| n == node);
-                let placed = version.map_or(0, |v| {
-                    let here = |s: &&Slot| s.record.host == node.0;
-                    v.slots.values().filter(here).count()
-                });
-                let claimed_of_version = claimed.clone().filter(|(v, _)| *v == id).count();
-                Candidate {
-                    node: *node,
-                    zone: &host.record.zone,
-                    occupied: self.occupied.get(node).copied().unwrap_or(0)
-                        + claimed.count() as u32,
-                    capacity: host.record.capacity,
-                    of_version: (placed + claimed_of_version) as u32,
-                    usable: host.record.state() == HostState::Active
-                        && mirror.silence(now, host.heard) < config.host_silence_max,
-                }
+            .map(|(node, host)| Candidate {
+                node: *node,
+                zone: &host.record.zone,
+                occupied: count(&self.occupied, node) + count(&claimed, node),
+                capacity: host.record.capacity,
+                of_version: count(&of_version, node),
+                usable: host.record.state() == HostState::Active
+                    && mirror.silence(now, host.heard) < config.host_silence_max,
             })
             .collect()
     }
 
-    fn count_host(&mut self, host: u32, up: bool) {
-        if host == 0 {
-            return;
-        }
-        let count = self.occupied.entry(NodeId(host)).or_default();
+    fn count_host(&mut self, host: NodeId, up: bool) {
+        let count = self.occupied.entry(host).or_default();
         *count = if up {
             *count + 1
         } else {
             count.saturating_sub(1)
         };
         if *count == 0 {
-            self.occupied.remove(&NodeId(host));
+            self.occupied.remove(&host);
         }
     }
 
@@ -330,10 +372,26 @@ impl View {
     pub(crate) fn check(&self) {
         let mut occupied: BTreeMap<NodeId, u32> = BTreeMap::new();
         for slot in self.versions.values().flat_map(|v| v.slots.values()) {
-            if slot.record.host != 0 {
-                *occupied.entry(NodeId(slot.record.host)).or_default() += 1;
+            if let Some(host) = occupied_host(&slot.record) {
+                *occupied.entry(host).or_default() += 1;
             }
         }
         assert_eq!(occupied, self.occupied, "occupied slots of each host");
+        let sleeps = |v: &Version| {
+            v.slots
+                .values()
+                .all(|s| s.record.state() == SlotState::Free)
+        };
+        let awake = self.versions.iter().filter(|(_, v)| !sleeps(v));
+        assert!(
+            awake.map(|(id, _)| id).eq(&self.awake),
+            "versions with a slot that is not free"
+        );
     }
+}
+
+/// The host on which a slot holds a place.
+fn occupied_host(slot: &SlotRecord) -> Option<NodeId> {
+    let held = slot.state() != SlotState::Free && slot.host != 0;
+    held.then_some(NodeId(slot.host))
 }

@@ -1,0 +1,12 @@
+//! The scheduler as a specification: what each situation makes it do.
+
+mod admission;
+mod bench;
+mod claims;
+mod election;
+mod failure;
+mod reclaim;
+mod sleep;
+mod storm;
+mod turnover;
+mod words;
