@@ -19,6 +19,7 @@ mod http;
 mod mirror;
 mod note;
 mod outbox;
+mod place;
 mod rng;
 mod time;
 
@@ -33,6 +34,7 @@ pub use http::{Decision, Outcome, Refusal, RequestHead, Ticket};
 pub use mirror::{Change, Mirror};
 pub use note::Note;
 pub use outbox::Outbox;
+pub use place::origin_of;
 pub use rng::{Rng, Seed};
 pub use time::{Duration, Now, Time, WallTime};
 
