@@ -64,7 +64,7 @@ impl Default for Scaling {
     fn default() -> Self {
         Self {
             instances_max: 3,
-            concurrency: 80,
+            concurrency: 100,
             idle_ms: 10 * 60_000,
             lifetime_min_ms: 2 * 60_000,
             start_timeout_ms: 60_000,
@@ -121,6 +121,8 @@ pub struct Project {
     pub name: String,
     /// Number of the version that takes traffic; 0: none yet.
     pub active: u32,
+    /// What the active version is; absent before the first cutover.
+    pub kind: Option<Kind>,
     /// Counts cutovers.
     pub epoch: u64,
     /// A rollback holds new versions back.
@@ -259,10 +261,11 @@ impl PublicUrls {
         }
     }
 
-    pub(crate) fn project(&self, record: &ProjectRecord, active: u32) -> Project {
+    pub(crate) fn project(&self, record: &ProjectRecord, active: Option<&VersionSpec>) -> Project {
         Project {
             name: record.name.clone(),
-            active,
+            active: active.map_or(0, |spec| spec.number),
+            kind: active.map(kind),
             epoch: record.epoch,
             latched: record.latched,
             urls: record.hosts.iter().map(|h| self.of(h)).collect(),
@@ -271,14 +274,18 @@ impl PublicUrls {
     }
 }
 
+fn kind(spec: &VersionSpec) -> Kind {
+    match spec.kind() {
+        AppKind::Static => Kind::Static,
+        AppKind::Program | AppKind::Unspecified => Kind::Program,
+    }
+}
+
 /// `None`: the record is incomplete.
 pub(crate) fn version(status: VersionStatus) -> Option<Version> {
     let (spec, deploy) = (status.spec?, status.deploy?);
     let digest = tidegate_protocol::Digest::try_from(&spec.artifact).ok()?;
-    let kind = match spec.kind() {
-        AppKind::Static => Kind::Static,
-        _ => Kind::Program,
-    };
+    let kind = kind(&spec);
     let step = match deploy.step() {
         DeployStep::Prove => Step::Proving,
         DeployStep::Live => Step::Live,

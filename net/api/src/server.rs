@@ -119,17 +119,13 @@ async fn list_projects(State(api): State<Api>) -> Result<Json<Vec<Project>>, Fau
     let reply = api.call(Call::ListProjects(ListProjects {})).await?;
     let mut projects = Vec::new();
     for record in &reply.projects {
-        let active = if record.active == 0 {
-            0
-        } else {
-            let version = GetDeploy {
-                version: record.active,
-            };
-            let reply = api.call(Call::GetDeploy(version)).await?;
-            let spec = reply.versions.first().and_then(|v| v.spec.as_ref());
-            spec.map_or(0, |spec| spec.number)
-        };
-        projects.push(api.urls.project(record, active));
+        let mut active = None;
+        if record.active != 0 {
+            let version = record.active;
+            let reply = api.call(Call::GetDeploy(GetDeploy { version })).await?;
+            active = reply.versions.into_iter().next().and_then(|v| v.spec);
+        }
+        projects.push(api.urls.project(record, active.as_ref()));
     }
     Ok(Json(projects))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use tidegate_api::model::State;
+use tidegate_api::model::{Kind, State};
 
 use super::table;
 use crate::cli::{ProjectOptions, PsOptions};
@@ -37,6 +37,9 @@ pub(crate) fn instances(options: &PsOptions) -> anyhow::Result<()> {
         let mut of_project = instances.iter().filter(|i| i.project == project.name);
         let first = of_project.next();
         let state = |i: Option<&tidegate_api::model::Instance>| match i {
+            None if project.kind == Some(Kind::Static) => {
+                ["-", "static", "-", "-"].map(str::to_owned)
+            }
             None => ["-", "asleep", "-", "-"].map(str::to_owned),
             Some(i) => [
                 format!("{}.{}", i.number, i.slot),
