@@ -296,8 +296,8 @@ impl World {
                     durable.acknowledge(Acknowledged::Activated { project, epoch });
                 }
                 Some(Stage::Done(format!(
-                    "version {} is active",
-                    activate.number
+                    "{}@{} is active",
+                    activate.project, activate.number
                 )))
             }
             _ => Some(Stage::Done("done".into())),
@@ -323,7 +323,11 @@ fn watched(reply: &ApiReply, version: u64) -> Option<Stage> {
     } else {
         format!(" ({})", deploy.reason)
     };
-    Some(Stage::Done(format!("version {version} {step}{why}")))
+    let spec = status.spec.as_ref()?;
+    Some(Stage::Done(format!(
+        "{}@{} {step}{why}",
+        spec.project, spec.number
+    )))
 }
 
 /// The number that a rollback or a promote goes to.
