@@ -49,7 +49,7 @@ fn first_deploy_serves_everything() {
             .filter_map(|o| o.result.as_deref())
             .collect();
         assert_eq!(results.len(), 4);
-        assert_eq!(results[3], "version 1 is active");
+        assert_eq!(results[3], "hello@1 is active");
     }
 }
 
@@ -83,7 +83,7 @@ fn region_partition_loses_messages_and_no_guarantee() {
 fn control_plane_outage_delays_the_deploy() {
     for report in check("control-plane-outage", 1..=3) {
         let last = report.operations.last().and_then(|o| o.result.clone());
-        assert_eq!(last.as_deref(), Some("version 3 live"));
+        assert_eq!(last.as_deref(), Some("shop@2 live"));
     }
 }
 
