@@ -29,7 +29,7 @@ use tidegate_kernel::{
     Actor, Change, CommitId, Duration, Effect, Effects, Event, Mirror, Now, Rng, Time,
 };
 use tidegate_protocol::{
-    Address, InstanceFailed, Key, Message, Record, StoreCommitReply, TrafficReport,
+    Address, InstanceFailed, Key, Message, Record, SlotState, StoreCommitReply, TrafficReport,
 };
 use view::{Failure, View};
 
@@ -56,7 +56,7 @@ pub struct Scheduler {
 #[derive(Default)]
 struct Touched {
     versions: Vec<u64>,
-    /// A slot or a host changed.
+    /// A slot was freed, or a host appeared or changed in more than its heartbeat.
     capacity: bool,
     elected: bool,
 }
@@ -176,12 +176,13 @@ impl Scheduler {
                     Some(Record::Slot(slot)) => Some(slot),
                     _ => None,
                 };
+                let frees = slot.as_ref().is_none_or(|s| s.state() == SlotState::Free);
                 self.view.set_slot(now, version, index, slot, config);
                 if let Some(pending) = self.pending.get_mut(&(version, index)) {
                     pending.shown = true;
                 }
                 touched.versions.push(version);
-                touched.capacity = true;
+                touched.capacity |= frees;
             }
             (Key::Route(project), record) => {
                 let version = match record {
@@ -195,8 +196,7 @@ impl Scheduler {
                     Some(Record::Host(record)) => Some(record),
                     _ => None,
                 };
-                self.view.set_host(now, node, record);
-                touched.capacity = true;
+                touched.capacity |= self.view.set_host(now, node, record, config);
             }
             (Key::Gateway(node), record) => {
                 let record = match record {
@@ -234,9 +234,6 @@ impl Scheduler {
             None => self.on_slot_reply(id, reply.outcome, fx),
         };
         self.on_turn(now, turn, fx);
-        if turn == Turn::None {
-            self.admit(now, fx);
-        }
     }
 
     fn on_traffic(&mut self, now: Now, from: Address, report: &TrafficReport) {

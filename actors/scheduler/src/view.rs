@@ -236,16 +236,31 @@ impl View {
         }
     }
 
-    pub(crate) fn set_host(&mut self, now: Now, node: NodeId, record: Option<HostRecord>) {
-        match record {
-            Some(record) => {
-                let heard = now.mono;
-                self.hosts.insert(node, Host { record, heard });
-            }
-            None => {
-                self.hosts.remove(&node);
-            }
-        }
+    /// Takes a host's record. Whether it may have room that it had not: a heartbeat alone
+    /// gives none, unless it ends a silence.
+    pub(crate) fn set_host(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        record: Option<HostRecord>,
+        config: &SchedulerConfig,
+    ) -> bool {
+        let Some(record) = record else {
+            self.hosts.remove(&node);
+            return false;
+        };
+        let beat = record.beat;
+        let heard = now.mono;
+        let Some(former) = self.hosts.insert(node, Host { record, heard }) else {
+            return true;
+        };
+        let was_heard = now.mono.since(former.heard) < config.host_silence_max;
+        let only_beats = self.hosts[&node].record
+            == HostRecord {
+                beat,
+                ..former.record
+            };
+        !(was_heard && only_beats)
     }
 
     pub(crate) fn set_gateway(&mut self, now: Now, node: NodeId, record: Option<GatewayRecord>) {

@@ -212,3 +212,22 @@ fn a_full_queue_refuses_and_stale_entries_behind_a_fresh_one_make_room() {
         [(7, 0, 1, 5), (9, 0, 1, 5)]
     );
 }
+
+#[test]
+fn capacity_appears_when_a_silent_host_beats_again_or_a_host_grows() {
+    let mut bench = hostless();
+    bench.store(&[host(5, 1)]);
+    bench.host_dies(5);
+    bench.live(31_000);
+    assert_eq!(
+        outcomes(&bench.wake(GATEWAY, 7, 1)),
+        [WakeOutcome::NoCapacity]
+    );
+    assert_eq!(claims(&bench.store(&[host(5, 1)])), [(7, 0, 1, 5)]);
+    assert_eq!(
+        outcomes(&bench.wake(GATEWAY, 8, 1)),
+        [WakeOutcome::NoCapacity]
+    );
+    assert_eq!(bench.store(&[host(5, 1)]), [], "a heartbeat is no room");
+    assert_eq!(claims(&bench.store(&[host(5, 2)])), [(8, 0, 1, 5)]);
+}

@@ -228,3 +228,14 @@ fn claims_that_are_not_in_the_mirror_count_for_the_spread_over_zones() {
     let hosts: Vec<u32> = claims(&effects).iter().map(|c| c.3).collect();
     assert_eq!(hosts, [4, 6, 5]);
 }
+
+#[test]
+fn a_free_slot_takes_up_no_room_whatever_host_it_names() {
+    let mut bench = Bench::active(&[
+        version(7),
+        free(7, 0, 0),
+        slot(9, 0, 1, SlotState::Free, 5),
+        host(5, 1),
+    ]);
+    assert_eq!(claims(&bench.wake(GATEWAY, 7, 1)), [(7, 0, 1, 5)]);
+}

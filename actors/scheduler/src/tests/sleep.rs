@@ -202,3 +202,13 @@ fn a_stop_that_is_lost_is_decided_anew() {
     let again = bench.live(7_000);
     assert_eq!(slots_written(&again), ASLEEP);
 }
+
+#[test]
+fn a_gateway_that_comes_back_has_to_report_anew() {
+    let mut bench = bench();
+    bench.live(55_000);
+    bench.reporters.pop();
+    bench.feed(&[(Key::Gateway(FAR_GATEWAY.node), None)]);
+    bench.store(&[gateway(3, 1)]);
+    assert_eq!(bench.live(10_000), []);
+}

@@ -87,3 +87,21 @@ fn the_stops_of_a_former_term_do_not_bind_the_next() {
     assert_ne!(first.0, second.0);
     assert_eq!(slots_written(&effects).len(), 1);
 }
+
+#[test]
+fn a_version_that_is_gone_leaves_nothing_behind_in_whatever_order_it_went() {
+    let gone = [
+        (Key::Version(7), None),
+        (slot_key(7, 0), None),
+        (Key::Route("app7".into()), None),
+    ];
+    for first in 0..gone.len() {
+        let mut bench = Bench::active(&[version(7), free(7, 0, 0), route("app7", 7)]);
+        bench.wake(GATEWAY, 7, 1);
+        for step in 0..gone.len() {
+            bench.feed(&gone[(first + step) % gone.len()..][..1]);
+        }
+        assert!(bench.scheduler.view.versions.is_empty());
+        assert_eq!(bench.pass(20_000), []);
+    }
+}
