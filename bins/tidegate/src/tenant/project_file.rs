@@ -1,11 +1,13 @@
 //! `tidegate.yml`: how a folder is to run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
 use tidegate_api::model::{Kind, Scaling};
 
 pub(crate) const NAME: &str = "tidegate.yml";
@@ -42,45 +44,111 @@ struct Raw {
     stop_grace: Option<Span>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a command is a line for the shell, or a list of words"
-)]
+#[derive(Debug)]
 enum Command {
     Line(String),
     Words(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a variable's value is text, a number, or true or false"
-)]
-enum Scalar {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Boolean(bool),
-}
+/// A variable's value.
+#[derive(Debug)]
+struct Scalar(String);
 
 /// A length of time: "300s", "5m", "1h 30m", or "never".
 #[derive(Debug)]
 struct Span(u64);
 
+// Visitors, because a mistake that a visitor finds is reported where the value stands.
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CommandVisitor)
+    }
+}
+
+struct CommandVisitor;
+
+impl<'de> Visitor<'de> for CommandVisitor {
+    type Value = Command;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a command: a line for the shell, or a list of words")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Command, E> {
+        Ok(Command::Line(line.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = list.next_element()? {
+            words.push(word);
+        }
+        Ok(Command::Words(words))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a variable's value: text, a number, or true or false")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar(number.to_string()))
+    }
+
+    fn visit_bool<E>(self, boolean: bool) -> Result<Scalar, E> {
+        Ok(Scalar(boolean.to_string()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        deserializer.deserialize_str(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length of time like `300s`, `5m` or `never`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Span, E> {
         if text == "never" {
             return Ok(Span(0));
         }
-        let span: Duration = humantime::parse_duration(&text).map_err(|error| {
-            serde::de::Error::custom(format!(
+        let span: Duration = humantime::parse_duration(text).map_err(|error| {
+            E::custom(format!(
                 "`{text}` is no length of time ({error}); write it like `300s`, `5m` or `never`"
             ))
         })?;
-        let ms = u64::try_from(span.as_millis()).map_err(serde::de::Error::custom)?;
-        Ok(Span(ms))
+        u64::try_from(span.as_millis()).map(Span).map_err(E::custom)
     }
 }
 
@@ -116,12 +184,6 @@ impl ProjectFile {
         };
         let defaults = Scaling::default();
         let span = |span: Option<Span>, default| span.map_or(default, |Span(ms)| ms);
-        let value = |scalar: Scalar| match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Float(number) => number.to_string(),
-            Scalar::Boolean(boolean) => boolean.to_string(),
-        };
         Ok(ProjectFile {
             project: raw.project,
             kind: if command.is_empty() {
@@ -130,7 +192,7 @@ impl ProjectFile {
                 Kind::Program
             },
             command,
-            env: raw.env.into_iter().map(|(k, v)| (k, value(v))).collect(),
+            env: raw.env.into_iter().map(|(k, v)| (k, v.0)).collect(),
             regions: raw.regions,
             hosts: raw.hosts,
             health_path: raw.health.unwrap_or_default(),
@@ -192,6 +254,8 @@ mod tests {
             ("project: a\ncomand: x\n", ":2:1: ", "comand"),
             ("instances: many\n", ":1:12: ", "many"),
             ("project: a\nidle_sleep: soon\n", ":2:13: ", "soon"),
+            ("idle_sleep: soon\n", ":1:13: ", "soon"),
+            ("env:\n  LIST: [1]\n", ":2:9: ", "a variable's value"),
             ("project: [\n", ":", "project"),
             ("command:\n  a: b\n", ":2:3: ", "command"),
         ] {
