@@ -14,6 +14,11 @@ pub(crate) const NAME: &str = "tidegate.yml";
 /// Bytes of a project file.
 const BYTES_MAX: u64 = 64 * 1024;
 
+/// First words of a line that `exec` cannot stand before.
+const SHELL_WORDS: [&str; 9] = [
+    "!", ".", "cd", "eval", "exec", "exit", "export", "set", "ulimit",
+];
+
 /// A folder's project file, or what holds without one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProjectFile {
@@ -180,7 +185,7 @@ impl ProjectFile {
         let command = match raw.command {
             None => Vec::new(),
             Some(Command::Words(words)) => words,
-            Some(Command::Line(line)) => vec!["sh".into(), "-c".into(), format!("exec {line}")],
+            Some(Command::Line(line)) => vec!["sh".into(), "-c".into(), for_shell(line)],
         };
         let defaults = Scaling::default();
         let span = |span: Option<Span>, default| span.map_or(default, |Span(ms)| ms);
@@ -205,6 +210,19 @@ impl ProjectFile {
                 stop_grace_ms: span(raw.stop_grace, defaults.stop_grace_ms),
             },
         })
+    }
+}
+
+/// A single program takes the place of the shell, so that signals and the exit are its own.
+/// Anything more is the shell's to run: `exec a && b` would never come to `b`.
+fn for_shell(line: String) -> String {
+    let is_one_program = !line.contains([';', '&', '|', '\n', '(', ')', '{', '}', '`']);
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let is_programs_name = !first.contains('=') && !SHELL_WORDS.contains(&first);
+    if is_one_program && is_programs_name {
+        format!("exec {line}")
+    } else {
+        line
     }
 }
 
@@ -246,6 +264,19 @@ mod tests {
         assert_eq!(file.scaling.lifetime_min_ms, 0);
         assert_eq!(file.scaling.instances_max, 2);
         assert_eq!(file.health_path, "/up");
+    }
+
+    #[test]
+    fn only_a_single_program_takes_the_place_of_the_shell() {
+        for (line, run) in [
+            ("node server.js > log", "exec node server.js > log"),
+            ("./migrate && ./serve", "./migrate && ./serve"),
+            ("echo one; exit 7", "echo one; exit 7"),
+            ("MODE=fast ./serve", "MODE=fast ./serve"),
+            ("exec ./serve", "exec ./serve"),
+        ] {
+            assert_eq!(for_shell(line.to_owned()), run);
+        }
     }
 
     #[test]
