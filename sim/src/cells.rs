@@ -91,7 +91,7 @@ pub fn actors_of(kind: NodeKind, scenario: &Scenario) -> Vec<(Role, u16)> {
         NodeKind::Store => vec![(Role::Store, Address::PARTITION_STORE)],
         NodeKind::Gateway => {
             let gateways = *scenario.topology.gateway_actors.get_ref() as u16;
-            let mut actors = vec![(Role::Edge, 0), (Role::Scheduler, 0)];
+            let mut actors = vec![(Role::Edge, 0), (Role::Origin, 0), (Role::Scheduler, 0)];
             actors.extend((0..gateways).map(|i| (Role::Gateway, i)));
             actors
         }

@@ -13,6 +13,7 @@ pub enum NodeKind {
     Operator,
     /// A region's partition store.
     Store,
+    /// Gateways, the edge, an origin of the edge's artifacts, a scheduler.
     Gateway,
     Host,
 }

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidegate_kernel::{BlobCommand, Effect, Effects, Now, Rng, Time};
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
-use crate::transfer::{Piece, Transfer};
+use crate::{
+    sources::{Route, Sources},
+    transfer::{Piece, Transfer},
+};
 
 /// What an artifact needs a blob for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,12 @@ enum Stage {
     /// In `missing`.
     Missing,
     /// In `coming`.
-    Coming(Transfer),
+    Coming(Transfer, Route),
 }
 
 #[derive(Debug)]
 pub(crate) struct Blobs {
-    origin: Address,
+    sources: Sources,
     checks_max: usize,
     transfers_max: usize,
     table: BTreeMap<Digest, Blob>,
@@ -50,9 +53,9 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    pub(crate) fn new(origin: Address, checks_max: usize, transfers_max: usize) -> Self {
+    pub(crate) fn new(sources: Sources, checks_max: usize, transfers_max: usize) -> Self {
         Self {
-            origin,
+            sources,
             checks_max,
             transfers_max,
             table: BTreeMap::new(),
@@ -61,6 +64,11 @@ impl Blobs {
             missing: VecDeque::new(),
             coming: BTreeSet::new(),
         }
+    }
+
+    /// Whom blobs can be had from.
+    pub(crate) fn sources(&mut self) -> &mut Sources {
+        &mut self.sources
     }
 
     /// An artifact waits for a blob from now on.
@@ -117,7 +125,7 @@ impl Blobs {
     }
 
     /// Starts the checks and transfers that have room.
-    pub(crate) fn start(&mut self, now: Now, fx: &mut Effects) {
+    pub(crate) fn start(&mut self, now: Now, rng: &mut Rng, fx: &mut Effects) {
         while self.checks.len() < self.checks_max
             && let Some(digest) = self.unchecked.pop_front()
         {
@@ -131,9 +139,10 @@ impl Blobs {
         {
             if let Some(blob) = self.table.get_mut(&digest) {
                 let (transfer, piece) = Transfer::begin(now);
-                blob.stage = Stage::Coming(transfer);
+                let route = self.sources.route(now, rng);
+                ask(&route, digest, vec![piece], fx);
+                blob.stage = Stage::Coming(transfer, route);
                 self.coming.insert(digest);
-                ask(self.origin, digest, vec![piece], fx);
             }
         }
     }
@@ -152,14 +161,16 @@ impl Blobs {
         }
     }
 
-    /// Whether chunks of a blob are awaited.
-    pub(crate) fn is_coming(&self, digest: &Digest) -> bool {
-        self.transfer(digest).is_some_and(|t| !t.is_finishing())
+    /// Whether chunks of a blob are awaited, and this source may send them.
+    pub(crate) fn is_coming(&self, digest: &Digest, from: Address) -> bool {
+        self.coming(digest)
+            .is_some_and(|(transfer, route)| !transfer.is_finishing() && route.contains(from))
     }
 
     /// Whether the blob store verifies a blob now.
     pub(crate) fn is_finishing(&self, digest: &Digest) -> bool {
-        self.transfer(digest).is_some_and(Transfer::is_finishing)
+        self.coming(digest)
+            .is_some_and(|(transfer, _)| transfer.is_finishing())
     }
 
     /// The artifacts that a blob of `total` bytes cannot belong to, and why.
@@ -184,8 +195,7 @@ impl Blobs {
 
     /// Takes a chunk: appends what is in order, asks for what comes next.
     pub(crate) fn on_chunk(&mut self, now: Now, digest: Digest, data: BlobData, fx: &mut Effects) {
-        let origin = self.origin;
-        let Some(transfer) = self.transfer_mut(&digest) else {
+        let Some((transfer, route)) = self.coming_mut(&digest) else {
             return;
         };
         let taken = transfer.on_data(now, data.offset, data.total, data.data);
@@ -200,7 +210,39 @@ impl Blobs {
         if whole {
             fx.push(Effect::Blob(BlobCommand::Finish { digest }));
         }
-        ask(origin, digest, taken.ask, fx);
+        ask(route, digest, taken.ask, fx);
+    }
+
+    /// A source lacks a blob: the next one is asked for what is left of it. False when there
+    /// is none. Only the word of the one that is asked counts.
+    pub(crate) fn on_missing(
+        &mut self,
+        now: Now,
+        digest: Digest,
+        from: Address,
+        fx: &mut Effects,
+    ) -> bool {
+        let Some((transfer, route)) = self.coming_mut(&digest) else {
+            return true;
+        };
+        if route.current() == Some(from) {
+            route.discard();
+            ask(route, digest, transfer.on_other_source(now), fx);
+        }
+        route.current().is_some()
+    }
+
+    /// What came was not the blob: it begins anew from the next source. False when there is
+    /// none.
+    pub(crate) fn on_corrupt(&mut self, now: Now, digest: Digest, fx: &mut Effects) -> bool {
+        let Some((transfer, route)) = self.coming_mut(&digest) else {
+            return true;
+        };
+        let (anew, piece) = Transfer::begin(now);
+        *transfer = anew;
+        route.discard();
+        ask(route, digest, vec![piece], fx);
+        route.current().is_some()
     }
 
     /// When chunks will have been awaited for too long.
@@ -208,23 +250,32 @@ impl Blobs {
         let deadlines = self
             .coming
             .iter()
-            .filter_map(|d| self.transfer(d)?.deadline());
+            .filter_map(|d| self.coming(d)?.0.deadline());
         deadlines.min()
     }
 
-    /// Asks again for chunks that are late; returns the blobs that were late too often.
+    /// Asks for chunks that are late: the next source, at last all of them again. Returns
+    /// the blobs that were late too often.
     pub(crate) fn on_timer(&mut self, now: Now, rng: &mut Rng, fx: &mut Effects) -> Vec<Digest> {
         let mut given_up = Vec::new();
         for digest in &self.coming {
             let stage = self.table.get_mut(digest).map(|blob| &mut blob.stage);
-            let Some(Stage::Coming(transfer)) = stage else {
+            let Some(Stage::Coming(transfer, route)) = stage else {
                 continue;
             };
             if transfer.deadline().is_none_or(|at| at > now.mono) {
                 continue;
             }
-            match transfer.on_silence(now, rng) {
-                Some(pieces) => ask(self.origin, *digest, pieces, fx),
+            if let Some(silent) = route.current() {
+                self.sources.on_silence(now, silent);
+            }
+            let pieces = if route.postpone() {
+                Some(transfer.on_other_source(now))
+            } else {
+                transfer.on_silence(now, rng)
+            };
+            match pieces {
+                Some(pieces) => ask(route, *digest, pieces, fx),
                 None => given_up.push(*digest),
             }
         }
@@ -232,6 +283,7 @@ impl Blobs {
     }
 
     pub(crate) fn check(&self) {
+        self.sources.check();
         assert!(self.coming.len() <= self.transfers_max);
         assert!(self.checks.len() <= self.checks_max);
         assert!(self.coming.len() + self.missing.len() <= self.table.len());
@@ -242,25 +294,29 @@ impl Blobs {
         blob.is_some_and(|blob| matches!(blob.stage, Stage::Unknown))
     }
 
-    fn transfer(&self, digest: &Digest) -> Option<&Transfer> {
+    fn coming(&self, digest: &Digest) -> Option<(&Transfer, &Route)> {
         match &self.table.get(digest)?.stage {
-            Stage::Coming(transfer) => Some(transfer),
+            Stage::Coming(transfer, route) => Some((transfer, route)),
             _ => None,
         }
     }
 
-    fn transfer_mut(&mut self, digest: &Digest) -> Option<&mut Transfer> {
+    fn coming_mut(&mut self, digest: &Digest) -> Option<(&mut Transfer, &mut Route)> {
         match &mut self.table.get_mut(digest)?.stage {
-            Stage::Coming(transfer) => Some(transfer),
+            Stage::Coming(transfer, route) => Some((transfer, route)),
             _ => None,
         }
     }
 }
 
-fn ask(origin: Address, digest: Digest, pieces: Vec<Piece>, fx: &mut Effects) {
+/// Asks the current source of a route, if there is one.
+fn ask(route: &Route, digest: Digest, pieces: Vec<Piece>, fx: &mut Effects) {
+    let Some(source) = route.current() else {
+        return;
+    };
     for (offset, length_max) in pieces {
         fx.send(
-            origin,
+            source,
             Message::BlobRead(BlobRead {
                 digest: Bytes::from(digest),
                 offset,

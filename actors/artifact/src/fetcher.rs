@@ -1,9 +1,10 @@
 //! The fetcher: brings wanted artifacts to the node's blob store.
 //!
 //! For each artifact it loads the manifest (or fetches it first), judges it, checks which of
-//! its blobs are here and fetches the others from the origin. A blob that several artifacts
-//! name is fetched once. What cannot be had now (the origin lacks it, is silent, or sent
-//! what does not verify) is set aside; when only such blobs are left, the artifact gives its
+//! its blobs are here and fetches the others, each from the first source of its route that
+//! has it: the next one is asked when one is silent, lacks the blob, or sent what does not
+//! verify. A blob that several artifacts name is fetched once. What cannot be had from
+//! anybody now is set aside; when only such blobs are left, the artifact gives its
 //! place to the next one and begins again after a backoff, so that a lost blob holds up no
 //! other artifact. A beginning costs one check for each blob, and a blob that was half
 //! received begins anew.
@@ -21,13 +22,17 @@ use tidegate_protocol::{Address, BlobData, Digest, Manifest};
 use crate::{
     blobs::{Blobs, Claim},
     contents,
+    sources::Sources,
 };
 
 /// Settings of a fetcher.
 #[derive(Clone, Debug)]
 pub struct FetcherConfig {
-    /// Who serves the blobs.
+    /// Who has every blob, on the control node. Others are added by
+    /// [`Fetcher::add_peer`].
     pub origin: Address,
+    /// Whether the origin is asked before the peers, or after them.
+    pub origin_first: bool,
     /// Artifacts wanted at once; one more is refused.
     pub wanted_max: usize,
     /// Artifacts in work at once; the others wait their turn.
@@ -45,6 +50,7 @@ impl FetcherConfig {
     pub fn new(origin: Address) -> Self {
         Self {
             origin,
+            origin_first: true,
             wanted_max: 65_536,
             working_max: 4,
             checks_max: 64,
@@ -104,8 +110,9 @@ pub struct Fetcher {
 
 impl Fetcher {
     pub fn new(config: FetcherConfig, rng: Rng) -> Self {
+        let sources = Sources::new(config.origin, config.origin_first);
         Self {
-            blobs: Blobs::new(config.origin, config.checks_max, config.transfers_max),
+            blobs: Blobs::new(sources, config.checks_max, config.transfers_max),
             config,
             rng,
             artifacts: BTreeMap::new(),
@@ -113,6 +120,16 @@ impl Fetcher {
             resting: BTreeSet::new(),
             working: 0,
         }
+    }
+
+    /// Another node may have artifacts. Blobs that are on their way keep their routes.
+    pub fn add_peer(&mut self, origin: Address) {
+        self.blobs.sources().add(origin);
+    }
+
+    /// A peer is gone.
+    pub fn remove_peer(&mut self, origin: Address) {
+        self.blobs.sources().remove(origin);
     }
 
     /// Wants an artifact, until it is fetched, unusable or forgotten. False when too many
@@ -178,7 +195,7 @@ impl Fetcher {
         self.pump(now, fx);
     }
 
-    /// Takes a chunk from the origin.
+    /// Takes a chunk, from whomever it was asked.
     pub fn on_message(
         &mut self,
         now: Now,
@@ -187,7 +204,7 @@ impl Fetcher {
         fx: &mut Effects,
     ) -> Vec<Progress> {
         let mut progress = Vec::new();
-        if from != self.config.origin {
+        if !self.blobs.sources().contains(from) {
             return progress;
         }
         let Ok(digest) = Digest::try_from(&data.digest) else {
@@ -195,9 +212,12 @@ impl Fetcher {
             fx.note(Note::Malformed { what });
             return progress;
         };
-        if self.blobs.is_coming(&digest) {
+        self.blobs.sources().on_answer(from);
+        if self.blobs.is_coming(&digest, from) {
             if data.missing {
-                self.set_aside(now, digest, &mut progress);
+                if !self.blobs.on_missing(now, digest, from, fx) {
+                    self.set_aside(now, digest, &mut progress);
+                }
             } else {
                 for (artifact, reason) in self.blobs.wrong_claims(&digest, data.total) {
                     self.refuse(artifact, reason, &mut progress);
@@ -246,7 +266,7 @@ impl Fetcher {
             self.set_stage(&digest, Stage::Loading { fetched: false });
             fx.push(Effect::Blob(BlobCommand::LoadManifest { digest }));
         }
-        self.blobs.start(now, fx);
+        self.blobs.start(now, &mut self.rng, fx);
     }
 
     fn on_manifest(
@@ -319,7 +339,9 @@ impl Fetcher {
                 blob: digest,
             });
         }
-        self.set_aside(now, digest, progress);
+        if !self.blobs.on_corrupt(now, digest, fx) {
+            self.set_aside(now, digest, progress);
+        }
     }
 
     /// A blob is here: the artifacts that waited for it go on.

@@ -3,6 +3,7 @@ use tidegate_kernel::Seed;
 use tidegate_protocol::{BlobRead, ManifestEntry, Message, NodeId, Role, limits};
 
 const ORIGIN: Address = Address::new(NodeId(1), Role::Origin, 0);
+const PEER: Address = Address::new(NodeId(2), Role::Origin, 0);
 const A: Digest = Digest([0xa; 32]);
 const B: Digest = Digest([0xb; 32]);
 const CHUNK: u32 = limits::BLOB_CHUNK_BYTES as u32;
@@ -60,6 +61,10 @@ impl Bench {
     }
 
     fn data(&mut self, digest: Digest, total: u64, data: &'static str) -> Step {
+        self.data_of(ORIGIN, digest, total, data)
+    }
+
+    fn data_of(&mut self, source: Address, digest: Digest, total: u64, data: &'static str) -> Step {
         let data = BlobData {
             digest: digest.into(),
             offset: 0,
@@ -67,16 +72,20 @@ impl Bench {
             data: data.into(),
             missing: false,
         };
-        self.message(ORIGIN, data)
+        self.message(source, data)
     }
 
     fn origin_lacks(&mut self, digest: Digest) -> Step {
+        self.lacks(ORIGIN, digest)
+    }
+
+    fn lacks(&mut self, source: Address, digest: Digest) -> Step {
         let data = BlobData {
             digest: digest.into(),
             missing: true,
             ..BlobData::default()
         };
-        self.message(ORIGIN, data)
+        self.message(source, data)
     }
 
     fn message(&mut self, from: Address, data: BlobData) -> Step {
@@ -101,13 +110,26 @@ impl Bench {
 
     /// Wants A, whose manifest is here and names these blobs, none of which is.
     fn fetching(files: &[(u8, u64)]) -> Bench {
-        let mut b = bench();
-        b.want(A);
-        b.loaded(A, manifest(files));
+        bench().with_missing(files)
+    }
+
+    /// The same, with a peer that is asked before the origin.
+    fn fetching_from_peer(files: &[(u8, u64)]) -> Bench {
+        let mut b = bench_with(FetcherConfig {
+            origin_first: false,
+            ..FetcherConfig::new(ORIGIN)
+        });
+        b.fetcher.add_peer(PEER);
+        b.with_missing(files)
+    }
+
+    fn with_missing(mut self, files: &[(u8, u64)]) -> Bench {
+        self.want(A);
+        self.loaded(A, manifest(files));
         for (n, _) in files {
-            b.checked(*n, false);
+            self.checked(*n, false);
         }
-        b
+        self
     }
 }
 
@@ -148,12 +170,16 @@ fn finish(digest: Digest) -> Effect {
 }
 
 fn read(digest: Digest) -> Effect {
+    read_of(ORIGIN, digest, 0, CHUNK)
+}
+
+fn read_of(source: Address, digest: Digest, offset: u64, length_max: u32) -> Effect {
     Effect::Send {
-        to: ORIGIN,
+        to: source,
         body: Message::BlobRead(BlobRead {
             digest: digest.into(),
-            offset: 0,
-            length_max: CHUNK,
+            offset,
+            length_max,
         }),
         after: None,
     }
@@ -405,4 +431,97 @@ fn a_stranger_is_not_believed() {
         b.message(ORIGIN, BlobData::default()).1[..],
         [Effect::Note(Note::Malformed { .. })]
     ));
+}
+
+#[test]
+fn peers_are_asked_before_the_origin_or_after_it() {
+    for (origin_first, sources) in [(true, [ORIGIN, PEER]), (false, [PEER, ORIGIN])] {
+        let mut b = bench_with(FetcherConfig {
+            origin_first,
+            ..FetcherConfig::new(ORIGIN)
+        });
+        b.fetcher.add_peer(PEER);
+        b.want(A);
+        let [first, second] = sources.map(|source| read_of(source, A, 0, CHUNK));
+        assert_eq!(b.loaded(A, None), (missing(A), vec![first]));
+        assert_eq!(b.lacks(sources[0], A), (vec![], vec![second]));
+        // The first one's word has come twice.
+        assert_eq!(b.lacks(sources[0], A), (vec![], vec![]));
+        assert_eq!(b.lacks(sources[1], A), (vec![], vec![]));
+        assert_eq!(b.timer(), [load(A)], "after a rest");
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_is_not_asked() {
+    let mut b = bench_with(FetcherConfig {
+        origin_first: false,
+        ..FetcherConfig::new(ORIGIN)
+    });
+    b.fetcher.add_peer(PEER);
+    b.fetcher.remove_peer(PEER);
+    b.want(A);
+    assert_eq!(b.loaded(A, None), (missing(A), vec![read(A)]));
+}
+
+#[test]
+fn a_silent_source_costs_one_wait() {
+    let mut b = Bench::fetching_from_peer(&[(1, 2), (2, 2)]);
+    assert_eq!(b.timer(), [read(blob(1)), read(blob(2))]);
+    assert_eq!(b.ms, 2_000);
+    // Late as it is, it is the blob.
+    let effects = vec![append(blob(1), "ab"), finish(blob(1))];
+    assert_eq!(b.data_of(PEER, blob(1), 2, "ab"), (vec![], effects));
+
+    let mut b = Bench::fetching_from_peer(&[(1, 2)]);
+    b.timer();
+    b.want(B);
+    assert_eq!(
+        b.loaded(B, None).1,
+        [read(B)],
+        "the next blob goes round it"
+    );
+}
+
+#[test]
+fn everybody_silent_is_asked_in_turn_and_given_up() {
+    let mut b = Bench::fetching_from_peer(&[(1, 2)]);
+    for source in [ORIGIN, PEER, ORIGIN, PEER, ORIGIN] {
+        assert_eq!(b.timer(), [read_of(source, blob(1), 0, CHUNK)]);
+    }
+    assert_eq!(b.timer(), []);
+    assert_eq!(b.timer(), [load(A)], "after a rest");
+}
+
+#[test]
+fn a_transfer_goes_on_where_the_former_source_left_it() {
+    let total = u64::from(CHUNK) + 5;
+    let mut b = Bench::fetching_from_peer(&[(1, total)]);
+    let first = BlobData {
+        digest: blob(1).into(),
+        total,
+        data: vec![7; CHUNK as usize].into(),
+        ..BlobData::default()
+    };
+    let rest = |source| read_of(source, blob(1), u64::from(CHUNK), 5);
+    assert_eq!(b.message(PEER, first).1[1..], [rest(PEER)]);
+    assert_eq!(b.lacks(PEER, blob(1)), (vec![], vec![rest(ORIGIN)]));
+}
+
+#[test]
+fn what_does_not_verify_begins_anew_from_the_next_source() {
+    let mut b = Bench::fetching_from_peer(&[(1, 2)]);
+    b.data_of(PEER, blob(1), 2, "xx");
+    let corrupt = Effect::Note(Note::Corrupt {
+        artifact: A,
+        blob: blob(1),
+    });
+    assert_eq!(
+        b.finished(blob(1), false),
+        (vec![], vec![corrupt.clone(), read(blob(1))])
+    );
+    assert_eq!(b.data_of(PEER, blob(1), 2, "xx"), (vec![], vec![]));
+    b.data(blob(1), 2, "yy");
+    assert_eq!(b.finished(blob(1), false), (vec![], vec![corrupt]));
+    assert_eq!(b.timer(), [load(A)], "after a rest");
 }

@@ -2,7 +2,9 @@
 //!
 //! The first chunk tells the size; then up to a window of chunks is outstanding beyond what
 //! was appended, so that what arrives early is bounded by the window. When nothing new has
-//! come for a while, everything outstanding is asked for again.
+//! come for a while, everything outstanding is asked for again. Whom to ask is not decided
+//! here: bytes of a digest are the same everywhere, so a transfer goes on where another
+//! source left it.
 
 use std::collections::BTreeMap;
 
@@ -116,6 +118,12 @@ impl Transfer {
         ready
     }
 
+    /// Another source takes over: everything outstanding, to be asked of it.
+    pub(crate) fn on_other_source(&mut self, now: Now) -> Vec<Piece> {
+        self.retry_at = now.mono + RETRY;
+        self.outstanding()
+    }
+
     /// Nothing came until the deadline: everything outstanding, to be asked for again, or
     /// `None` when it is time to give up.
     pub(crate) fn on_silence(&mut self, now: Now, rng: &mut Rng) -> Option<Vec<Piece>> {
@@ -124,7 +132,11 @@ impl Transfer {
             return None;
         }
         self.retry_at = now.mono + wait;
-        Some(self.outstanding.iter().map(|(o, l)| (*o, *l)).collect())
+        Some(self.outstanding())
+    }
+
+    fn outstanding(&self) -> Vec<Piece> {
+        self.outstanding.iter().map(|(o, l)| (*o, *l)).collect()
     }
 }
 
@@ -232,5 +244,14 @@ mod tests {
         }
         assert_eq!(waited.len(), 4);
         assert!(waited.is_sorted() && waited[0] >= 2, "{waited:?}");
+    }
+
+    #[test]
+    fn another_source_is_asked_for_what_is_left_and_has_its_own_time() {
+        let mut t = begin();
+        take(&mut t, 0, 3 * C, C);
+        take(&mut t, C, 3 * C, C);
+        assert_eq!(t.on_other_source(Now::at_ms(1_500)), [(2 * C, C as u32)]);
+        assert_eq!(t.deadline(), Some(Now::at_ms(3_500).mono));
     }
 }

@@ -1,5 +1,6 @@
-//! A fetcher, an origin and two blob stores over a network that loses, repeats and reorders,
-//! with blobs that arrive damaged and nodes that begin anew: every artifact ends up whole.
+//! A fetcher, its sources and their blob stores over a network that loses, repeats and
+//! reorders, with blobs that arrive damaged, sources that are silent or lack what others
+//! have, and a node that begins anew: every artifact ends up whole.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,12 @@ use tidegate_protocol::{
 
 const ORIGIN: Address = Address::new(NodeId(1), Role::Origin, 0);
 const NODE: Address = Address::new(NodeId(2), Role::Edge, 0);
+/// The origin, and two peers that have what they have.
+const SOURCES: [Address; 3] = [
+    ORIGIN,
+    Address::new(NodeId(3), Role::Origin, 0),
+    Address::new(NodeId(4), Role::Origin, 0),
+];
 const ARTIFACTS: u8 = 12;
 
 /// A blob store whose digests are given, not computed: the first byte of a blob names it.
@@ -81,16 +88,28 @@ impl Blobs {
     }
 }
 
+struct Source {
+    origin: Origin,
+    blobs: Blobs,
+    silent: bool,
+}
+
+#[derive(Clone)]
+struct Flight {
+    from: Address,
+    to: Address,
+    body: Message,
+}
+
 struct World {
     rng: Rng,
     now: Now,
     truth: BTreeMap<Digest, Bytes>,
-    origin: Origin,
-    at_origin: Blobs,
+    sources: BTreeMap<Address, Source>,
     fetcher: Fetcher,
     at_node: Blobs,
     reports: Vec<BlobReport>,
-    network: Vec<(Address, Message)>,
+    network: Vec<Flight>,
     fetched: Vec<Digest>,
 }
 
@@ -132,26 +151,38 @@ fn artifact(n: u8) -> Digest {
 fn fetcher(rng: &mut Rng) -> Fetcher {
     let config = FetcherConfig {
         transfers_max: 3,
+        origin_first: rng.chance(500_000),
         ..FetcherConfig::new(ORIGIN)
     };
-    Fetcher::new(config, Seed(rng.u64()).rng())
+    let mut fetcher = Fetcher::new(config, Seed(rng.u64()).rng());
+    for peer in &SOURCES[1..] {
+        fetcher.add_peer(*peer);
+    }
+    fetcher
+}
+
+fn source(me: Address, rng: &mut Rng) -> Source {
+    let config = OriginConfig {
+        reads_max: 6,
+        ..OriginConfig::new(me)
+    };
+    Source {
+        origin: Origin::new(config, Seed(rng.u64()).rng()),
+        blobs: Blobs::default(),
+        silent: false,
+    }
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Seed(seed).derive("lossy").rng();
         let truth = truth(&mut rng);
-        let config = OriginConfig {
-            reads_max: 6,
-            ..OriginConfig::new(ORIGIN)
-        };
         Self {
-            origin: Origin::new(config, Seed(rng.u64()).rng()),
+            sources: SOURCES.map(|me| (me, source(me, &mut rng))).into(),
             fetcher: fetcher(&mut rng),
             truth,
             rng,
             now: Now::default(),
-            at_origin: Blobs::default(),
             at_node: Blobs::default(),
             reports: Vec::new(),
             network: Vec::new(),
@@ -171,6 +202,9 @@ impl World {
         self.now.mono = self.now.mono + Duration::from_millis(20);
         if self.rng.chance(50_000) {
             self.upload();
+        }
+        if self.rng.chance(5_000) {
+            self.go_silent(faults);
         }
         if faults && self.rng.chance(4_000) {
             self.restart_node();
@@ -194,13 +228,25 @@ impl World {
         self.deliver(faults);
     }
 
-    /// One more blob comes to the origin.
+    /// One more blob comes to the origin, and perhaps to peers.
     fn upload(&mut self) {
-        let lacking = |digest: &&Digest| !self.at_origin.whole.contains_key(*digest);
+        let lacking = |digest: &&Digest| !self.sources[&ORIGIN].blobs.whole.contains_key(*digest);
         let lacking: Vec<Digest> = self.truth.keys().filter(lacking).copied().collect();
         if let Some(i) = self.rng.index(lacking.len()) {
-            let blob = self.truth[&lacking[i]].clone();
-            self.at_origin.whole.insert(lacking[i], blob);
+            for (me, source) in &mut self.sources {
+                if *me == ORIGIN || self.rng.chance(500_000) {
+                    let blob = self.truth[&lacking[i]].clone();
+                    source.blobs.whole.insert(lacking[i], blob);
+                }
+            }
+        }
+    }
+
+    /// Each source answers or does not, from now on; after the faults only the origin does
+    /// for certain.
+    fn go_silent(&mut self, faults: bool) {
+        for (me, source) in &mut self.sources {
+            source.silent = self.rng.chance(300_000) && (faults || *me != ORIGIN);
         }
     }
 
@@ -216,7 +262,7 @@ impl World {
             let Some(i) = self.rng.index(self.network.len()) else {
                 return;
             };
-            let (to, body) = if faults && self.rng.chance(50_000) {
+            let Flight { from, to, body } = if faults && self.rng.chance(50_000) {
                 self.network[i].clone()
             } else {
                 self.network.swap_remove(i)
@@ -230,30 +276,34 @@ impl World {
                         data.data = vec![0xff; data.data.len()].into();
                     }
                     let mut fx = Effects::new();
-                    let progress = self.fetcher.on_message(self.now, ORIGIN, data, &mut fx);
+                    let progress = self.fetcher.on_message(self.now, from, data, &mut fx);
                     self.progress(progress);
                     self.node_effects(fx);
                 }
-                body => self.origin_event(to, body),
+                body => self.source_event(to, body),
             }
         }
     }
 
-    fn origin_event(&mut self, to: Address, body: Message) {
-        assert_eq!(to, ORIGIN);
+    fn source_event(&mut self, me: Address, body: Message) {
+        let source = self.sources.get_mut(&me).expect("only sources are asked");
+        if source.silent {
+            return;
+        }
         let mut fx = Effects::new();
         let event = Event::Message { from: NODE, body };
-        self.origin.handle(self.now, event, &mut fx);
+        source.origin.handle(self.now, event, &mut fx);
         for effect in fx.take() {
             let Effect::Blob(command) = effect else {
                 continue;
             };
-            let report = self.at_origin.run(command, &self.truth).unwrap();
-            self.origin.handle(self.now, Event::Blob(report), &mut fx);
+            let report = source.blobs.run(command, &self.truth).unwrap();
+            source.origin.handle(self.now, Event::Blob(report), &mut fx);
         }
         for effect in fx.take() {
             if let Effect::Send { to, body, .. } = effect {
-                self.network.push((to, body));
+                let from = me;
+                self.network.push(Flight { from, to, body });
             }
         }
     }
@@ -262,7 +312,10 @@ impl World {
         self.fetcher.check();
         for effect in fx.take() {
             match effect {
-                Effect::Send { to, body, .. } => self.network.push((to, body)),
+                Effect::Send { to, body, .. } => {
+                    let from = NODE;
+                    self.network.push(Flight { from, to, body });
+                }
                 Effect::Blob(command) => {
                     let report = self.at_node.run(command, &self.truth);
                     self.reports.extend(report);

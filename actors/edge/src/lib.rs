@@ -12,7 +12,7 @@
 //! for a version that it has not seen. Beside that it is the node's sign of life for sync
 //! (`gateway/{node}`), and tells control that its region exists.
 //!
-//! It costs a look at the versions and acks that changed, never at all of them.
+//! It costs a look at the versions, acks and gateways that changed, never at all of them.
 
 mod acks;
 mod ledger;
@@ -22,10 +22,11 @@ mod tests;
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
     Actor, BlobReport, Change, CommitId, Duration, Effects, Event, Mirror, Note, Now, Rng, Seed,
-    Time,
+    Time, origin_of,
 };
 use tidegate_protocol::{
-    Address, Digest, GatewayRecord, Key, Message, Record, RegionHello, StoreFeed, Txn, Write,
+    Address, Digest, GatewayRecord, Key, Message, NodeId, Record, RegionHello, StoreFeed, Txn,
+    Write,
 };
 
 use acks::Acks;
@@ -41,6 +42,7 @@ pub struct EdgeConfig {
     /// The partition store of the region.
     pub store: Address,
     pub control: Address,
+    /// Where artifacts come from; the region's other edges are asked after it.
     pub origin: Address,
     /// "ip:port" on which the node takes hops from other regions' gateways.
     pub hop_endpoint: String,
@@ -102,7 +104,8 @@ pub struct Edge {
 impl Edge {
     pub fn new(config: EdgeConfig, mut rng: Rng) -> Self {
         let own_acks = format!("{}{}/", Key::ACKS, config.me.node);
-        let mirror = Mirror::new(config.store, &[Key::VERSIONS, &own_acks], &mut rng);
+        let prefixes = [Key::VERSIONS, &own_acks, Key::GATEWAYS];
+        let mirror = Mirror::new(config.store, &prefixes, &mut rng);
         let fetcher_rng = Seed(rng.u64()).rng();
         Self {
             fetcher: Fetcher::new(FetcherConfig::new(config.origin), fetcher_rng),
@@ -170,8 +173,21 @@ impl Edge {
                     };
                     self.ledger.set_ack(version, artifact);
                 }
+                (Key::Gateway(node), record) => self.on_gateway(node, record.is_some()),
                 _ => {}
             }
+        }
+    }
+
+    /// Another edge of the region may have what this one lacks.
+    fn on_gateway(&mut self, node: NodeId, is_there: bool) {
+        if node == self.config.me.node {
+            return;
+        }
+        if is_there {
+            self.fetcher.add_peer(origin_of(node));
+        } else {
+            self.fetcher.remove_peer(origin_of(node));
         }
     }
 

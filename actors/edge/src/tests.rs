@@ -244,14 +244,26 @@ fn load(digest: Digest) -> Effect {
 }
 
 fn read(digest: Digest) -> Effect {
+    read_of(ORIGIN, digest)
+}
+
+fn read_of(source: Address, digest: Digest) -> Effect {
     send(
-        ORIGIN,
+        source,
         Message::BlobRead(BlobRead {
             digest: digest.into(),
             offset: 0,
             length_max: limits::BLOB_CHUNK_BYTES as u32,
         }),
     )
+}
+
+fn gateway(node: NodeId, revision: u64) -> FeedEntry {
+    FeedEntry {
+        key: Key::Gateway(node).to_string(),
+        value: Some(Record::Gateway(GatewayRecord::default()).encode()),
+        revision,
+    }
 }
 
 fn verified(version: u64, artifact: Digest) -> Effect {
@@ -286,7 +298,7 @@ fn it_subscribes_beats_and_says_hello_at_once() {
     let (b, effects) = start();
     let watch = StoreWatch {
         session: b.session,
-        prefixes: vec!["version/".into(), "ack/00000002/".into()],
+        prefixes: vec!["version/".into(), "ack/00000002/".into(), "gateway/".into()],
         after_revision: 0,
     };
     assert_eq!(effects[0], send(STORE, Message::StoreWatch(watch)));
@@ -449,4 +461,29 @@ fn a_version_that_names_no_artifact_is_noted() {
         effects[..],
         [Effect::Note(Note::Malformed { .. })]
     ));
+}
+
+#[test]
+fn other_edges_are_asked_when_the_origin_lacks_an_artifact() {
+    let other = NodeId(9);
+    let lacks = |b: &mut Bench, source| {
+        b.message(
+            source,
+            Message::BlobData(BlobData {
+                digest: A.into(),
+                missing: true,
+                ..BlobData::default()
+            }),
+        )
+    };
+    let (mut b, _) = loaded(vec![gateway(NODE, 1), gateway(other, 2), version(5, A, 3)]);
+    assert_eq!(b.loaded_manifest(A, false), [read(A)]);
+    assert_eq!(lacks(&mut b, ORIGIN), [read_of(origin_of(other), A)]);
+    // It asks nobody else: not itself, whose blobs it knows.
+    assert_eq!(lacks(&mut b, origin_of(other)), []);
+
+    b.feed(vec![deleted(Key::Gateway(other).to_string(), 4)]);
+    assert_eq!(b.at(4_000)[0], load(A));
+    assert_eq!(b.loaded_manifest(A, false), [read(A)]);
+    assert_eq!(lacks(&mut b, ORIGIN), [], "it is gone");
 }

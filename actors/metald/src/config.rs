@@ -16,7 +16,7 @@ pub struct MetaldConfig {
     pub capacity: u32,
     /// The region's partition store.
     pub store: Address,
-    /// Where artifacts come from.
+    /// Where artifacts come from when no gateway node of the region gives them.
     pub origin: Address,
     /// What the host heartbeat says; only an `Active` host is given work.
     pub state: HostState,

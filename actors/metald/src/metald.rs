@@ -7,8 +7,8 @@ use std::{
 
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
-    Actor, DriverCommand, DriverInstance, DriverReport, Duration, Effect, Effects, Event, Mirror,
-    Note, Now, Rng, Seed, Time,
+    Actor, Change, DriverCommand, DriverInstance, DriverReport, Duration, Effect, Effects, Event,
+    Mirror, Note, Now, Rng, Seed, Time, origin_of,
 };
 use tidegate_protocol::{
     Address, Digest, InstanceRef, Key, Message, Provision, SlotState, StoreFeed,
@@ -46,7 +46,11 @@ pub struct Metald {
 impl Metald {
     /// A metald that knows nothing yet; [`Event::Start`] sets it to work.
     pub fn new(config: MetaldConfig, mut rng: Rng) -> Self {
-        let prefixes = [Key::SLOTS, Key::VERSIONS, Key::LEASE];
+        let prefixes = [Key::SLOTS, Key::VERSIONS, Key::LEASE, Key::GATEWAYS];
+        let artifacts = FetcherConfig {
+            origin_first: false,
+            ..FetcherConfig::new(config.origin)
+        };
         Self {
             mirror: Mirror::new(config.store, &prefixes, &mut rng),
             region: Region::default(),
@@ -54,7 +58,7 @@ impl Metald {
             instances: BTreeMap::new(),
             alarms: Alarms::default(),
             heartbeat: Heartbeat::default(),
-            fetcher: Fetcher::new(FetcherConfig::new(config.origin), Seed(rng.u64()).rng()),
+            fetcher: Fetcher::new(artifacts, Seed(rng.u64()).rng()),
             logs: LogReads::default(),
             wake: None,
             config,
@@ -137,6 +141,9 @@ impl Metald {
 
     fn on_feed(&mut self, now: Now, from: Address, feed: StoreFeed, fx: &mut Effects) {
         let changes = self.mirror.on_feed(now, from, feed, fx);
+        for change in &changes {
+            self.on_gateway_change(change);
+        }
         let places = changes.into_iter().filter_map(|c| self.region.apply(c));
         let mut places: Vec<Place> = places.collect();
         places.sort_unstable();
@@ -146,6 +153,17 @@ impl Metald {
             self.converge(now, place, fx);
         }
         self.try_recover(now, fx);
+    }
+
+    /// Every gateway node of the region has the artifacts of its versions. One that shares
+    /// this host has the same blobs as it.
+    fn on_gateway_change(&mut self, change: &Change) {
+        match (&change.key, &change.record) {
+            (Key::Gateway(node), _) if *node == self.config.me.node => {}
+            (Key::Gateway(node), Some(_)) => self.fetcher.add_peer(origin_of(*node)),
+            (Key::Gateway(node), None) => self.fetcher.remove_peer(origin_of(*node)),
+            _ => {}
+        }
     }
 
     /// A scheduler has claimed a slot for this host. The mirror says so too, sooner or

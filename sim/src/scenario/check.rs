@@ -45,7 +45,14 @@ pub(super) fn check(scenario: &Scenario) -> Checked {
     for fault in &scenario.faults {
         check_fault(scenario, fault)?;
     }
-    check_random_faults(scenario)
+    check_random_faults(scenario)?;
+    match &scenario.regression {
+        Some(regression) if regression.seeds.get_ref().is_empty() => refuse(
+            &regression.seeds,
+            "a regression needs at least one seed; name those that showed it".into(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn check_label(name: &Spanned<String>, what: &str) -> Checked {

@@ -39,6 +39,21 @@ pub struct Scenario {
     #[serde(default)]
     pub faults: Vec<Fault>,
     pub random_faults: Option<RandomFaults>,
+    pub regression: Option<Regression>,
+}
+
+/// What a file of `scenarios/regressions` is kept for. A run does not look at it; the test
+/// of the corpus does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regression {
+    /// What happened, and what was wrong.
+    pub showed: String,
+    /// Seeds with which it happened.
+    pub seeds: Spanned<Vec<u64>>,
+    /// Requests that may be refused or fail.
+    #[serde(default)]
+    pub lost_max: u64,
 }
 
 /// How many machines of what.

@@ -12,7 +12,7 @@ mod target;
 pub use builtin::{BUILTIN, Builtin};
 pub use format::{
     Action, App, Behaviour, Clocks, Disks, Fault, FaultKind, Kind, Network, Operation,
-    RandomFaults, Scenario, Spike, Topology, Traffic,
+    RandomFaults, Regression, Scenario, Spike, Topology, Traffic,
 };
 pub use span::Span;
 pub use target::{Pick, Target};

@@ -122,6 +122,16 @@ fn each_complaint_names_line_and_remedy() {
 }
 
 #[test]
+fn a_regression_has_seeds() {
+    check(
+        "[[apps]]",
+        "[regression]\nshowed = \"a\"\nseeds = []\n[[apps]]",
+        14,
+        "at least one seed",
+    );
+}
+
+#[test]
 fn what_is_no_toml_is_refused_in_one_line() {
     check("[topology]", "[topology", 7, "");
     let error = Scenario::parse("x.toml", "").unwrap_err();

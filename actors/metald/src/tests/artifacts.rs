@@ -1,14 +1,15 @@
 //! Artifacts on their way to an instance.
 
-use tidegate_kernel::{BlobCommand, BlobReport, Effect, Event};
+use tidegate_kernel::{BlobCommand, BlobReport, Effect, Event, origin_of};
 use tidegate_protocol::{
-    BlobRead, Bytes, Digest, InstanceRef, InstanceState, Manifest, ManifestEntry, Message,
-    SlotRecord, SlotState, limits,
+    Address, BlobRead, Bytes, Digest, GatewayRecord, InstanceRef, InstanceState, Key, Manifest,
+    ManifestEntry, Message, NodeId, Record, SlotRecord, SlotState, limits,
 };
 
 use super::{rig::Rig, words::*};
 
 const ARTIFACT: Digest = Digest([9; 32]);
+const GATEWAY: NodeId = NodeId(4);
 
 fn manifest(rig: &mut Rig, manifest: Option<Manifest>) -> Vec<Effect> {
     rig.blob.clear();
@@ -32,23 +33,54 @@ fn other_instance() -> InstanceRef {
     }
 }
 
-#[test]
-fn what_is_not_here_is_asked_of_the_origin() {
-    let mut rig = Rig::serving();
-    rig.put_slot(slot(1, SlotState::Starting));
+/// The artifact's manifest is asked for.
+fn read(source: Address) -> Effect {
     let read = BlobRead {
         digest: Bytes::from(ARTIFACT),
         offset: 0,
         length_max: limits::BLOB_CHUNK_BYTES as u32,
     };
-    assert_eq!(
-        manifest(&mut rig, None),
-        [Effect::Send {
-            to: ORIGIN,
-            body: Message::BlobRead(read),
-            after: None,
-        }]
-    );
+    Effect::Send {
+        to: source,
+        body: Message::BlobRead(read),
+        after: None,
+    }
+}
+
+fn put_gateway(rig: &mut Rig, node: NodeId) {
+    let record = Record::Gateway(GatewayRecord {
+        node: node.0,
+        ..GatewayRecord::default()
+    });
+    assert_eq!(rig.put(Key::Gateway(node), record), []);
+}
+
+#[test]
+fn what_is_not_here_is_asked_of_the_origin() {
+    let mut rig = Rig::serving();
+    rig.put_slot(slot(1, SlotState::Starting));
+    assert_eq!(manifest(&mut rig, None), [read(ORIGIN)]);
+}
+
+#[test]
+fn a_gateway_of_the_region_is_asked_first() {
+    let mut rig = Rig::serving();
+    put_gateway(&mut rig, GATEWAY);
+    // A gateway on this very host has the same blobs.
+    put_gateway(&mut rig, HOST);
+    rig.put_slot(slot(1, SlotState::Starting));
+    assert_eq!(manifest(&mut rig, None), [read(origin_of(GATEWAY))]);
+    let reads = rig.until(2_500);
+    assert_eq!(reads, [(2_000, read(ORIGIN))], "when it is silent");
+}
+
+#[test]
+fn a_gateway_that_is_gone_is_not_asked() {
+    let mut rig = Rig::serving();
+    put_gateway(&mut rig, GATEWAY);
+    rig.delete(Key::Gateway(GATEWAY));
+    rig.put_slot(slot(1, SlotState::Starting));
+    assert_eq!(manifest(&mut rig, None), [read(ORIGIN)]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tidegate_drivers::{Options as DriverOptions, ProcessDriver};
 use tidegate_edge::{Edge, EdgeConfig};
 use tidegate_front::{Front, FrontConfig};
 use tidegate_gateway::{Gateway, GatewayConfig};
+use tidegate_kernel::origin_of;
 use tidegate_metald::{Metald, MetaldConfig};
 use tidegate_net::{EngineTurns, Hands, Node, Replies, blob_thread};
 use tidegate_protocol::{Address, NodeId, Role};
@@ -83,7 +84,12 @@ pub(crate) async fn control(
         move |rng| Sync::new(config.clone(), rng),
     )
     .await?;
-    let config = OriginConfig::new(node.address(Role::Origin, 0));
+    origin(node, blobs).await
+}
+
+/// The origin of the artifacts that the node holds.
+async fn origin(node: &Node, blobs: &Arc<BlobStore>) -> anyhow::Result<()> {
+    let config = OriginConfig::new(origin_of(node.id()));
     node.spawn_actor(Role::Origin, 0, blob_hands(blobs), move |rng| {
         Origin::new(config.clone(), rng)
     })
@@ -103,7 +109,8 @@ pub(crate) struct GatewayPlace<'a> {
     pub(crate) token: &'a str,
 }
 
-/// Scheduler, edge, and the front with its gateways.
+/// Scheduler, edge, origin, and the front with its gateways. A node that is control as well
+/// has its origin already.
 pub(crate) async fn gateway(
     node: &Node,
     place: &GatewayPlace<'_>,
@@ -134,7 +141,7 @@ pub(crate) async fn gateway(
         place.region,
         place.store,
         Address::new(place.control, Role::Control, 0),
-        Address::new(place.control, Role::Origin, 0),
+        origin_of(place.control),
         hop.to_string(),
     );
     config.gateway_actors = u32::from(place.workers);
@@ -142,6 +149,9 @@ pub(crate) async fn gateway(
         Edge::new(config.clone(), rng)
     })
     .await?;
+    if place.control != node.id() {
+        origin(node, blobs).await?;
+    }
     Ok(front)
 }
 
@@ -150,6 +160,7 @@ pub(crate) struct HostPlace<'a> {
     pub(crate) zone: &'a str,
     pub(crate) capacity: u32,
     pub(crate) store: Address,
+    /// Of control; the origins of the region's gateway nodes are asked before it.
     pub(crate) origin: Address,
     pub(crate) instance_ip: IpAddr,
 }
