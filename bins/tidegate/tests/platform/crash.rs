@@ -53,6 +53,10 @@ fn no_crash_of_the_platform_loses_a_deploy_or_a_process() {
         // Spread over the upload, the commit and what follows it; a drawn time is what a crash has.
         let after = random_below(600);
         std::thread::sleep(Duration::from_millis(after));
+        // Each fourth crash comes right after an acknowledgement, so that there is one to lose.
+        while round % 4 == 1 && !deploy.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         platform.kill();
         if waits {
             platform.start_again();
