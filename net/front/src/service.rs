@@ -98,7 +98,7 @@ async fn follow(
         match exchange(worker, endpoint, deadline, request).await {
             Ok(response) => return relay(worker, response, guard),
             Err(Lost::Unsent(again)) => {
-                request = again;
+                request = *again;
                 decision = guard
                     .connect_failed()
                     .unwrap_or(Decision::Refuse(Refusal::Broken));
@@ -116,7 +116,7 @@ async fn follow(
 }
 
 enum Lost {
-    Unsent(Request<Bounded>),
+    Unsent(Box<Request<Bounded>>),
     Broken,
     Late,
 }

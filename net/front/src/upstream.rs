@@ -37,7 +37,7 @@ struct Idle {
 /// Why there is no answer.
 pub(crate) enum Failed {
     /// Nothing was sent; here is the request again.
-    Unsent(Request<Bounded>),
+    Unsent(Box<Request<Bounded>>),
     /// It was sent, and the connection broke.
     Broken,
 }
@@ -54,12 +54,12 @@ impl Pool {
                 continue;
             }
             match self.exchange(endpoint, sender, request).await {
-                Err(Failed::Unsent(again)) => request = again,
+                Err(Failed::Unsent(again)) => request = *again,
                 other => return other,
             }
         }
         let Some(sender) = connect(endpoint).await else {
-            return Err(Failed::Unsent(request));
+            return Err(Failed::Unsent(Box::new(request)));
         };
         self.exchange(endpoint, sender, request).await
     }
@@ -76,7 +76,7 @@ impl Pool {
                 Ok(response)
             }
             Err(mut error) => Err(match error.take_message() {
-                Some(request) => Failed::Unsent(request),
+                Some(request) => Failed::Unsent(Box::new(request)),
                 None => Failed::Broken,
             }),
         }
