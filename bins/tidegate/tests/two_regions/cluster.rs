@@ -80,6 +80,8 @@ impl Cluster {
         let net = cluster.net.clone();
         let api = format!("{net}.1:7070");
         cluster.add("control", 1, &["control", "--api", &api]);
+        // Nodes that find control there need not ask it again, which they do with pauses.
+        eventually("control answers", || cluster.ask(&["ps"]));
         for (region, first) in REGIONS.into_iter().zip([10, 20]) {
             let join = format!("{net}.1:7100");
             for (name, at) in [
