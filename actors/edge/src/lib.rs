@@ -79,7 +79,7 @@ impl EdgeConfig {
             hop_endpoint,
             gateway_actors: 1,
             beat_every: Duration::from_secs(15),
-            hello_every: Duration::from_secs(15),
+            hello_every: Duration::from_secs(2),
             hello_every_welcomed: Duration::from_secs(300),
             commit_timeout: Duration::from_secs(5),
             acks_per_commit: 64,
