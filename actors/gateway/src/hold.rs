@@ -30,8 +30,10 @@ impl Gateway {
             };
             return self.refuse(now, ticket, refusal, fx);
         }
+        if request.stage != Stage::Replaced {
+            request.hold_until = request.deadline.min(now.mono + self.config.hold_max);
+        }
         request.stage = Stage::Waiting;
-        request.hold_until = request.deadline.min(now.mono + self.config.hold_max);
         let deadline = request.hold_until;
         version.waiting.push_back(ticket);
         self.holds.insert((deadline, ticket));
@@ -56,7 +58,8 @@ impl Gateway {
     }
 
     /// Takes every waiting request out of the queue and places it anew: its version changed,
-    /// or can no longer be had here.
+    /// or can no longer be had here. Whoever has to wait on keeps the deadline that the front
+    /// was told.
     pub(crate) fn place_waiting_anew(
         &mut self,
         now: Now,
@@ -68,7 +71,7 @@ impl Gateway {
         for &ticket in &waiting {
             if let Some(request) = self.requests.get_mut(ticket) {
                 self.holds.remove(&(request.hold_until, ticket));
-                request.stage = Stage::Arrived;
+                request.stage = Stage::Replaced;
                 request.version = to;
                 self.table.version_mut(from).admitted -= 1;
                 self.table.version_mut(to).admitted += 1;

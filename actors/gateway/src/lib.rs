@@ -88,12 +88,12 @@ impl Gateway {
     pub fn decide(&mut self, now: Now, head: &RequestHead<'_>, fx: &mut Effects) -> Decision {
         let index = match self.table.resolve(head.host) {
             Some(Resolved::Version(index)) => index,
-            Some(Resolved::OnItsWay) => {
+            None if self.mirror.is_loaded() => return Decision::Refuse(Refusal::UnknownHost),
+            Some(Resolved::OnItsWay) | None => {
                 return Decision::Refuse(Refusal::NotHereYet {
                     retry_after: Duration::from_secs(2),
                 });
             }
-            None => return Decision::Refuse(Refusal::UnknownHost),
         };
         let version = self.table.version_mut(index);
         version.admitted += 1;
@@ -140,7 +140,7 @@ impl Gateway {
                 self.peers.refused(node, refused_until);
                 self.requests.get_mut(ticket)?.stage = Stage::Arrived;
             }
-            Stage::Arrived | Stage::Waiting | Stage::Static => {
+            Stage::Arrived | Stage::Replaced | Stage::Waiting | Stage::Static => {
                 self.end(now, ticket, fx);
                 return None;
             }
@@ -322,7 +322,7 @@ impl Gateway {
                 version.waiting.retain(|t| *t != ticket);
                 self.holds.remove(&(request.hold_until, ticket));
             }
-            Stage::Arrived | Stage::Hopping(_) | Stage::Static => {}
+            Stage::Arrived | Stage::Replaced | Stage::Hopping(_) | Stage::Static => {}
         }
         if self.table.version(request.version).spec.is_none() {
             self.table.release(request.version);

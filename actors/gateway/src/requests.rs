@@ -12,6 +12,8 @@ use crate::version::VersionIndex;
 pub(crate) enum Stage {
     /// About to be placed.
     Arrived,
+    /// Taken out of a queue, about to be placed again.
+    Replaced,
     Waiting,
     Forwarded(InstanceRef),
     Hopping(NodeId),

@@ -364,6 +364,20 @@ fn an_epoch_never_goes_back() {
 }
 
 #[test]
+fn a_gateway_that_knows_nothing_yet_says_so() {
+    let mut bench = Bench::new();
+    assert!(matches!(
+        bench.decide("app.test"),
+        Decision::Refuse(Refusal::NotHereYet { .. })
+    ));
+    bench.store(&[]);
+    assert_eq!(
+        bench.decide("app.test"),
+        Decision::Refuse(Refusal::UnknownHost)
+    );
+}
+
+#[test]
 fn a_removed_project_is_unknown_at_once() {
     let mut bench = Bench::with_app();
     let held = bench.decide("app.test");
@@ -470,6 +484,22 @@ fn a_wait_ends_at_its_deadline() {
     };
     assert_eq!(gone, [(ticket_of(&held), Decision::Refuse(refusal))]);
     assert_eq!(bench.gateway.admitted(), 0);
+}
+
+#[test]
+fn a_wait_that_goes_on_without_room_keeps_its_deadline() {
+    let mut bench = Bench::with_app();
+    let held = bench.decide("app.test");
+    for _ in 0..29 {
+        let told = bench.scheduler_says(reply(7, WakeOutcome::NoCapacity));
+        assert_eq!(resumed(&told), [], "no other region has it either");
+        assert_eq!(resumed(&bench.pass(1_000)), []);
+    }
+    let gone = resumed(&bench.pass(1_000));
+    let [(ticket, Decision::Refuse(Refusal::NoCapacity { .. }))] = gone.as_slice() else {
+        panic!("refused at the deadline that its front was told: {gone:?}");
+    };
+    assert_eq!(*ticket, ticket_of(&held));
 }
 
 #[test]
