@@ -143,7 +143,9 @@ impl Mirror {
             self.live_since = Some(now.mono);
         }
         self.heard = Some(now.mono);
-        self.ask_at = now.mono + RENEW;
+        // From the last renewal on: changes that keep coming must not put the next one off,
+        // or the store takes the subscriber for dead and stops to push.
+        self.ask_at = self.asked_at.map_or(now.mono, |asked| asked + RENEW);
         if feed.reset {
             return self.on_snapshot_part(now, feed, fx);
         }
@@ -375,6 +377,18 @@ mod tests {
         assert_eq!(b.feed(gap), (vec![], vec![]));
         assert_eq!(b.timer(10_999), []);
         assert_eq!(b.timer(11_000), [2]);
+    }
+
+    #[test]
+    fn changes_that_keep_coming_do_not_put_the_renewal_off() {
+        let mut b = bench();
+        assert_eq!(b.timer(0), [0]);
+        for second in 1..=4 {
+            b.ms = second * 1_000;
+            b.feed(changes(second - 1, second, vec![put("a", second)]));
+        }
+        assert_eq!(b.timer(4_999), []);
+        assert_eq!(b.timer(5_000), [4]);
     }
 
     #[test]
