@@ -4,7 +4,7 @@ use tidegate_kernel::EngineReply;
 use tidegate_protocol::{Key, Record};
 
 use crate::env::Stepped;
-use crate::happening::InstanceStep;
+use crate::happening::{Happening, InstanceStep};
 use crate::instance::Phase;
 use crate::plan::{Change, Struck};
 use crate::scenario::Behaviour;
@@ -19,12 +19,11 @@ impl World {
                 Struck::Nodes(set) => set,
                 Struck::ActiveScheduler { region } => self.active_scheduler(region),
             };
-            self.env.faults_on += 1;
-        } else {
-            self.env.faults_on -= 1;
-            self.env.fault_ended = Some(self.env.now);
         }
         let set = self.struck[fault];
+        let topology = &self.env.topology;
+        self.excuses
+            .change(&planned, set, begin, self.env.now, topology);
         let names: Vec<&str> = members(set)
             .map(|n| self.env.topology.nodes[n].name.as_str())
             .collect();
@@ -48,7 +47,8 @@ impl World {
 
     fn strike(&mut self, node: usize, change: Change, begin: bool) {
         match (change, begin) {
-            (Change::Crash, true) => self.crash(node, true),
+            (Change::Crash | Change::Death, true) => self.crash(node, true),
+            (Change::Death, false) => {}
             (Change::ProcessCrash, true) => self.crash(node, false),
             (Change::Crash | Change::ProcessCrash, false) => self.restart(node),
             (Change::Pause, true) => self.pause(node),
@@ -110,6 +110,7 @@ impl World {
             slot.armed_for = None;
             if slot.me.role == tidegate_protocol::Role::Gateway {
                 self.env.oracles.one_owner.forget_gateway(*actor);
+                self.env.oracles.right_version.forget_gateway(*actor);
                 self.break_gateway(*actor, machine);
             }
         }
@@ -168,9 +169,15 @@ impl World {
             return;
         }
         self.env.paused -= 1;
-        // In the order in which they came.
+        // In the order in which they came; but a timer may fire before or after what a
+        // socket holds.
         for happening in std::mem::take(&mut self.env.nodes[node].deferred) {
-            self.env.queue.push_tied(self.env.now, 0, happening);
+            let now = self.env.now;
+            if matches!(happening, Happening::Timer { .. }) && self.pause_rng.chance(500_000) {
+                self.env.queue.push_tied(now, u16::MAX, happening);
+            } else {
+                self.env.queue.push_tied(now, 0, happening);
+            }
         }
     }
 

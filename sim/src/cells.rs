@@ -21,7 +21,7 @@ use crate::topology::{NodeKind, Topology};
 /// Under which projects without host names of their own are reached.
 pub const DOMAIN: &str = "tide.example";
 /// Port on which a gateway node takes hops.
-const HOP_PORT: u16 = 8_443;
+pub const HOP_PORT: u16 = 8_443;
 
 #[derive(Debug)]
 pub enum AnyCell {

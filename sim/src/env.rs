@@ -24,6 +24,7 @@ use crate::instance::Instances;
 use crate::ledger::Ledger;
 use crate::network::{Fate, Network};
 use crate::oracle::Oracles;
+use crate::oracle::right_version::Epoch;
 use crate::scenario::Scenario;
 use crate::stats::Stats;
 use crate::topology::Topology;
@@ -78,9 +79,6 @@ pub struct Env {
     pub operator_inbox: Vec<Message>,
     /// Machines that are paused.
     pub paused: u32,
-    /// Faults that are on, and when the last one ended.
-    pub faults_on: u32,
-    pub fault_ended: Option<SimTime>,
     /// When each claim that does not run yet became durable.
     pub claims: FxMap<(usize, InstanceRef), SimTime>,
     pub driver_rng: Rng,
@@ -126,8 +124,6 @@ impl Env {
             resumes: Vec::new(),
             operator_inbox: Vec::new(),
             paused: 0,
-            faults_on: 0,
-            fault_ended: None,
             claims: FxMap::default(),
             driver_rng: seed.derive("driver").rng(),
             corruption_rng: seed.derive("corruption").rng(),
@@ -250,6 +246,13 @@ impl Sink for EnvSink<'_> {
                 .durable
                 .answered(name, told, durable, &mut oracles.findings);
         }
+        if let Message::ApiReply(reply) = &body
+            && self.stepped.me.role == Role::Control
+        {
+            let main = self.env.ledger.main();
+            let oracles = &mut self.env.oracles;
+            oracles.durable.told(reply, main, &mut oracles.findings);
+        }
         self.env
             .transmit(self.stepped.node, self.stepped.me, to, body);
     }
@@ -284,11 +287,36 @@ impl Sink for EnvSink<'_> {
     }
 
     fn note(&mut self, note: Note) {
+        if let Note::Serving {
+            project,
+            version,
+            epoch,
+        } = &note
+        {
+            let epoch = Epoch {
+                epoch: *epoch,
+                version: *version,
+            };
+            self.env.judge_adoption(self.stepped.actor, project, epoch);
+        }
         self.env.stats.note(self.env.now, self.stepped.me, note);
     }
 }
 
 impl Env {
+    fn judge_adoption(&mut self, gateway: u32, project: &str, epoch: Epoch) {
+        let apps = &self.scenario.apps;
+        let Some(app) = apps.iter().position(|a| a.name.get_ref() == project) else {
+            return;
+        };
+        let app = app as u32;
+        let named = self.ledger.named(app, epoch.epoch);
+        let oracles = &mut self.oracles;
+        let findings = &mut oracles.findings;
+        let oracle = &mut oracles.right_version;
+        oracle.adopts(gateway, app, epoch, named, findings);
+    }
+
     fn report_blob(&mut self, actor: u32, life: u32, report: BlobReport) {
         let report = Box::new(report);
         self.after(

@@ -1,12 +1,15 @@
 //! When the oracles look at everything: every few seconds, when the world has to be well,
 //! and at the end.
 
-use tidegate_protocol::AppKind;
+use tidegate_protocol::{AppKind, DeployStep, Key, NodeId, Record, VersionSpec};
 
-use crate::cells::AnyCell;
+use crate::cells::{AnyCell, HOP_PORT};
+use crate::driver::{behaviour_of, endpoint};
+use crate::env::Env;
 use crate::happening::Happening;
-use crate::oracle::converged::Serving;
+use crate::oracle::converged::{GatewayNode, Serving};
 use crate::oracle::orphans::Running;
+use crate::scenario::Behaviour;
 use crate::topology::NodeKind;
 use crate::world::{CHECKPOINT_NS, World};
 
@@ -49,6 +52,10 @@ impl World {
 
     fn judge_orphans(&mut self) {
         let bound = self.well_from - self.faults_end;
+        let oracles = &mut self.env.oracles;
+        let findings = &mut oracles.findings;
+        let main = self.env.ledger.main();
+        oracles.orphans.check_main(main, bound, findings);
         for region in 0..self.env.topology.regions.len() {
             let env = &mut self.env;
             let running: Vec<Running> = env
@@ -64,31 +71,44 @@ impl World {
                     instance: env.instances.get(i).reference,
                 })
                 .collect();
+            let edges: Vec<NodeId> = gateway_nodes(env).map(|g| g.node).collect();
             let oracles = &mut env.oracles;
             let name = &env.topology.regions[region];
             let view = env.ledger.region(region);
             let findings = &mut oracles.findings;
-            oracles.orphans.check(name, &running, view, bound, findings);
+            let orphans = &mut oracles.orphans;
+            orphans.check(name, (&running, &edges), view, bound, findings);
         }
     }
 
     fn judge_convergence(&mut self) {
         let serving = self.serving();
+        let gateways: Vec<GatewayNode> = gateway_nodes(&self.env).collect();
         let env = &mut self.env;
         let oracles = &mut env.oracles;
         let findings = &mut oracles.findings;
         let main = env.ledger.main();
         oracles.progress.check_deploys(main, findings);
+        for (key, record) in main.iter() {
+            if let (Key::Deploy(version), Record::Deploy(deploy)) = (key, record)
+                && deploy.step() == DeployStep::Failed
+                && main.project(&deploy.project).is_some_and(|p| !p.removed)
+                && main.version(*version).is_some_and(is_healthy)
+            {
+                let (project, reason) = (&deploy.project, &deploy.reason);
+                oracles.progress.failed(project, reason, findings);
+            }
+        }
         for outcome in self.operator.outcomes(&env.scenario) {
             if outcome.result.is_none() && outcome.at < self.faults_end {
                 oracles.progress.unanswered(&outcome.what, findings);
             }
         }
+        let converged = &mut oracles.converged;
         for (region, name) in env.topology.regions.iter().enumerate() {
             let view = env.ledger.region(region);
-            oracles
-                .converged
-                .check_partition(name, main, view, findings);
+            converged.check_partition(name, main, view, findings);
+            converged.check_peers(name, &gateways, view, findings);
         }
         oracles.converged.check_gateways(main, &serving, findings);
     }
@@ -121,4 +141,25 @@ impl World {
         let programs = programs.count();
         (programs, apps.len() - programs)
     }
+}
+
+/// The gateway machines that live.
+fn gateway_nodes(env: &Env) -> impl Iterator<Item = GatewayNode> + '_ {
+    let topology = &env.topology;
+    let alive = topology
+        .all_of(NodeKind::Gateway)
+        .filter(|n| env.nodes[*n].up);
+    alive.map(|n| &topology.nodes[n]).map(|node| GatewayNode {
+        region: topology.regions[node.region.unwrap_or_default()].clone(),
+        node: node.id,
+        hop_endpoint: endpoint(node.id, HOP_PORT),
+    })
+}
+
+/// Whether the platform alone decides if a version starts.
+fn is_healthy(spec: &VersionSpec) -> bool {
+    !matches!(
+        behaviour_of(spec),
+        Behaviour::CrashesAtStart | Behaviour::Hangs
+    )
 }

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
-use tidegate_protocol::{FeedEntry, Key, ProjectRecord, Record, VersionSpec};
+use tidegate_protocol::{Digest, FeedEntry, Key, ProjectRecord, Record, VersionSpec};
 
 /// One store's content.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,10 @@ pub struct Ledger {
     /// 0 is the main store, then each region's partition.
     pub stores: Vec<StoreView>,
     epochs: IndexSet<(u32, u64), FxBuildHasher>,
+    /// Version that each epoch of an app names.
+    named: IndexMap<(u32, u64), u64, FxBuildHasher>,
+    /// Artifact of every version that ever was.
+    artifacts: IndexMap<u64, Digest, FxBuildHasher>,
     hosts: BTreeMap<String, u32>,
 }
 
@@ -87,6 +91,8 @@ impl Ledger {
         Self {
             stores: vec![StoreView::default(); regions + 1],
             epochs: IndexSet::default(),
+            named: IndexMap::default(),
+            artifacts: IndexMap::default(),
             hosts: hosts.iter().cloned().zip(0..).collect(),
         }
     }
@@ -106,6 +112,11 @@ impl Ledger {
             .filter_map(|entry| self.stores[store].apply(entry))
             .collect();
         for write in &written {
+            if let Some(Record::Version(spec)) = &write.after
+                && let Ok(artifact) = Digest::try_from(&spec.artifact)
+            {
+                self.artifacts.insert(spec.id, artifact);
+            }
             if let Some(Record::Project(project)) = &write.after
                 && store == 0
             {
@@ -121,8 +132,20 @@ impl Ledger {
                 && project.active != 0
             {
                 self.epochs.insert((*app, project.active));
+                self.named.insert((*app, project.epoch), project.active);
             }
         }
+    }
+
+    /// The artifact of a version, also of one that is gone: a gateway that has not heard of
+    /// it may still route to it.
+    pub fn artifact(&self, version: u64) -> Option<Digest> {
+        self.artifacts.get(&version).copied()
+    }
+
+    /// The version that an epoch of an app names, once the main store holds it.
+    pub fn named(&self, app: u32, epoch: u64) -> Option<u64> {
+        self.named.get(&(app, epoch)).copied()
     }
 
     /// Whether the app's host name resolved to the version in some whole epoch.

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod draw;
 pub mod driver;
 pub mod env;
+pub mod excuse;
 pub mod happening;
 pub mod instance;
 pub mod judge;

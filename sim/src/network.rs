@@ -19,6 +19,10 @@ const LOCAL_NS: u64 = 15_000;
 const RESEND_NS: u64 = 200_000_000;
 const RESENDS_MAX: u32 = 6;
 
+/// Of the messages that arrive twice, how many come the second time up to this much later.
+const LATE_PER_MILLION: u32 = 200_000;
+const LATE_NS: u64 = 10_000_000_000;
+
 /// What faults did to one directed link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkFault {
@@ -138,7 +142,10 @@ impl Network {
         }
         let duplication = duplication + link.fault.duplication;
         if duplication > 0 && self.rng.chance(duplication) {
-            let again = arrival + self.rng.below(50 * delay);
+            // Most come soon; some are sent again by whoever reconnects.
+            let late = self.rng.chance(LATE_PER_MILLION);
+            let within = if late { LATE_NS } else { 50 * delay };
+            let again = arrival + self.rng.below(within);
             return Fate::Twice(arrival, again);
         }
         Fate::Arrives(arrival)

@@ -59,11 +59,13 @@ pub struct Operator {
     /// Versions pushed of each app, and whether one of them is poisoned.
     pushed: Vec<u32>,
     poisoned: Vec<bool>,
+    removed: Vec<bool>,
     rng: Rng,
 }
 
 impl Operator {
     pub fn new(scenario: &Scenario, seed: Seed) -> Self {
+        let mut jitter = seed.derive("operations").rng();
         let first = scenario.apps.iter().enumerate().map(|(app, a)| Operation {
             at: a.deploy_at.nanos(),
             action: Action::Deploy,
@@ -73,7 +75,7 @@ impl Operator {
             request: 0,
         });
         let later = scenario.operations.iter().map(|op| Operation {
-            at: op.at.get_ref().nanos(),
+            at: op.at.get_ref().nanos() + jitter.between(0, op.jitter.nanos()),
             action: op.what,
             app: scenario
                 .apps
@@ -90,6 +92,7 @@ impl Operator {
             operations,
             pushed: vec![0; scenario.apps.len()],
             poisoned: vec![false; scenario.apps.len()],
+            removed: vec![false; scenario.apps.len()],
             rng: seed.derive("operator").rng(),
         }
     }
@@ -105,6 +108,11 @@ impl Operator {
     /// Whether a version was pushed that does something wrong.
     pub fn is_poisoned(&self, app: u32) -> bool {
         self.poisoned[app as usize]
+    }
+
+    /// Whether the removal of an app was asked for, answered or not.
+    pub fn is_removed(&self, app: u32) -> bool {
+        self.removed[app as usize]
     }
 
     /// What each operation came to.
@@ -180,6 +188,7 @@ impl World {
             Action::Deploy => self.push(index),
             Action::Rollback | Action::Promote => Call::ListVersions(ListVersions { project }),
             Action::Remove => {
+                self.operator.removed[op.app] = true;
                 self.env.oracles.durable.end(&project);
                 Call::RemoveProject(RemoveProject { project })
             }

@@ -44,6 +44,8 @@ pub enum Struck {
 pub enum Change {
     Link(LinkChange),
     Crash,
+    /// A crash without a return; the fault's end is when nothing is excused any more.
+    Death,
     ProcessCrash,
     Pause,
     SlowDisk(u32),
@@ -97,6 +99,7 @@ fn planned(fault: &Fault, topology: &Topology, rng: &mut Rng) -> PlannedFault {
         FaultKind::Reordering => (Change::Link(LinkChange::Reorder), String::new()),
         FaultKind::Corruption => (Change::Link(LinkChange::Corrupt(million)), percent(million)),
         FaultKind::Crash => (Change::Crash, String::new()),
+        FaultKind::Death => (Change::Death, " for good".into()),
         FaultKind::ProcessCrash => (Change::ProcessCrash, String::new()),
         FaultKind::Pause => (Change::Pause, String::new()),
         FaultKind::SlowDisk => (Change::SlowDisk(times), format!(" {times} times slower")),
@@ -178,7 +181,8 @@ fn named(target: &Target, topology: &Topology) -> (Struck, String) {
 }
 
 /// Faults of the allowed kinds, each kind left out in half the runs. At most one machine is
-/// down at a time, so that a region always keeps most of its hosts.
+/// down at a time, and at most one dies for good, so that a region always keeps most of its
+/// hosts.
 fn random_faults(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<PlannedFault> {
     let Some(random) = &scenario.random_faults else {
         return Vec::new();
@@ -197,6 +201,7 @@ fn random_faults(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Pl
     let longest = random.longest.get_ref().nanos();
     let until = scenario.faults_end.get_ref().nanos() - longest;
     let mut down_until = 0;
+    let mut died = false;
     let mut faults = Vec::new();
     for _ in 0..*random.count.get_ref() {
         let begin = rng.between(from, until);
@@ -204,11 +209,12 @@ fn random_faults(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Pl
         let kind = kinds[rng.index(kinds.len()).unwrap_or(0)];
         let stops_machine = matches!(
             kind,
-            FaultKind::Crash | FaultKind::ProcessCrash | FaultKind::Pause
+            FaultKind::Crash | FaultKind::Death | FaultKind::ProcessCrash | FaultKind::Pause
         );
-        if stops_machine && begin < down_until {
+        if stops_machine && begin < down_until || kind == FaultKind::Death && died {
             continue;
         }
+        died |= kind == FaultKind::Death;
         if stops_machine {
             down_until = begin + length;
         }
@@ -226,10 +232,15 @@ fn random_fault(
 ) -> PlannedFault {
     let machines = topology.nodes.len() as u64;
     let hosts: Vec<usize> = topology.all_of(NodeKind::Host).collect();
-    let stores: Vec<usize> = topology.all_of(NodeKind::Store).collect();
+    let gateways = topology.all_of(NodeKind::Gateway);
+    let mortal: Vec<usize> = hosts.iter().copied().chain(gateways).collect();
+    let mut disks = vec![Topology::CONTROL];
+    disks.extend(topology.all_of(NodeKind::Store));
+    let mut one_of = |of: &[usize]| of[rng.index(of.len()).unwrap_or(0)];
     let node = match kind {
-        FaultKind::SlowHost => hosts[rng.index(hosts.len()).unwrap_or(0)],
-        FaultKind::SlowDisk => stores[rng.index(stores.len()).unwrap_or(0)],
+        FaultKind::SlowHost => one_of(&hosts),
+        FaultKind::SlowDisk => one_of(&disks),
+        FaultKind::Death => one_of(&mortal),
         // The operator's own machine stays out of it.
         _ => match rng.below(machines - 1) as usize {
             0 => Topology::CONTROL,
@@ -247,6 +258,7 @@ fn random_fault(
         FaultKind::Reordering => Change::Link(LinkChange::Reorder),
         FaultKind::Corruption => Change::Link(LinkChange::Corrupt(million)),
         FaultKind::Crash => Change::Crash,
+        FaultKind::Death => Change::Death,
         FaultKind::ProcessCrash => Change::ProcessCrash,
         FaultKind::Pause => Change::Pause,
         FaultKind::SlowDisk => Change::SlowDisk(times),

@@ -13,6 +13,7 @@ use tidegate_protocol::{Address, Key, Record, SlotState};
 use crate::cells::{ActorSlot, actors_of, born};
 use crate::clock::SimTime;
 use crate::env::{Env, EnvSink, Stepped};
+use crate::excuse::Excuses;
 use crate::happening::{Flight, Happening, RequestStep};
 use crate::ledger::Written;
 use crate::operator::Operator;
@@ -57,6 +58,8 @@ pub struct World {
     pub(crate) hosts: Vec<Arc<str>>,
     pub(crate) operator: Operator,
     pub(crate) request_rng: Rng,
+    pub(crate) pause_rng: Rng,
+    pub(crate) excuses: Excuses,
     pub(crate) duration: SimTime,
     /// From here on everything has to be well.
     pub(crate) well_from: SimTime,
@@ -85,6 +88,8 @@ impl World {
             hosts,
             operator: Operator::new(&env.scenario, seed),
             request_rng: seed.derive("requests").rng(),
+            pause_rng: seed.derive("pauses").rng(),
+            excuses: Excuses::new(env.topology.regions.len()),
             duration: env.scenario.duration.get_ref().nanos(),
             well_from: faults_end + env.scenario.liveness_within.get_ref().nanos(),
             faults_end,
@@ -304,6 +309,12 @@ impl World {
 
     fn on_partition_write(&mut self, region: usize, written: &Written) {
         let env = &mut self.env;
+        let findings = &mut env.oracles.findings;
+        findings.at = env.now;
+        if let Some(Record::Fence(fence)) = &written.after {
+            let owner = &mut env.oracles.one_owner;
+            owner.elected(region, fence.epoch, findings);
+        }
         let (Key::Slot { version, .. }, Some(Record::Slot(slot))) = (&written.key, &written.after)
         else {
             return;
@@ -315,7 +326,6 @@ impl World {
         let spec = env.ledger.region(region).version(*version);
         let max = spec.map(|spec| spec.instances_max);
         let findings = &mut env.oracles.findings;
-        findings.at = env.now;
         env.oracles
             .one_owner
             .slot_written(region, before, slot, max, findings);

@@ -1,8 +1,12 @@
 //! Guarantee 10: every admitted request ends in a response or in one clear error, within
 //! its deadline; a cutover or a drain drops none.
 //!
-//! A request may break when something broke: its instance crashed, a machine or a link
-//! failed lately. Without that, an error other than an early refusal is a violation.
+//! A request may break when something on its way broke lately (see `excuse.rs`). Without
+//! that, an error other than an early refusal is a violation; so is an instance that turns
+//! connections away because it was told to end before the gateways knew. And nothing excuses
+//! a gateway that has served an app and then does not know its host name.
+
+use tidegate_kernel::Refusal;
 
 use super::Findings;
 
@@ -64,6 +68,28 @@ impl Answered {
         }
     }
 
+    /// An instance that was told to end turned a connection away.
+    pub fn turned_away(&mut self, instance: &str, excused: bool, findings: &mut Findings) {
+        self.checks += 1;
+        if !excused {
+            findings.violated(
+                10,
+                format!("{instance} was told to end while gateways still sent to it"),
+            );
+        }
+    }
+
+    /// A gateway that served an app, which nobody removed, does not know it any more.
+    pub fn unrouted(&mut self, host: &str, why: &Refusal, findings: &mut Findings) {
+        self.checks += 1;
+        findings.violated(
+            10,
+            format!(
+                "a request for {host} was refused ({why:?}) by a gateway that served it before"
+            ),
+        );
+    }
+
     /// The platform killed an instance that was working, without the grace that it promised.
     pub fn killed(&mut self, instance: &str, requests: usize, findings: &mut Findings) {
         self.checks += 1;
@@ -100,9 +126,12 @@ mod tests {
         let (mut oracle, mut findings) = (Answered::default(), Findings::default());
         oracle.silent("a.example", SLACK_NS, &mut findings);
         oracle.killed("v1.0.1", 0, &mut findings);
+        oracle.turned_away("v1.0.1", true, &mut findings);
         assert_eq!(findings.count(10), 0);
         oracle.silent("a.example", SLACK_NS + 1, &mut findings);
         oracle.killed("v1.0.1", 3, &mut findings);
-        assert_eq!(findings.count(10), 2);
+        oracle.turned_away("v1.0.1", false, &mut findings);
+        oracle.unrouted("a.example", &Refusal::UnknownHost, &mut findings);
+        assert_eq!(findings.count(10), 4);
     }
 }

@@ -7,7 +7,8 @@
 
 use tidegate_protocol::limits::VERSIONS_KEPT;
 use tidegate_protocol::{
-    AppKind, DeployStep, Key, ProjectRecord, Record, RouteRecord, SlotState, VersionSpec,
+    AppKind, DeployStep, Key, NodeId, ProjectRecord, Record, RouteRecord, SlotRecord, SlotState,
+    VersionSpec,
 };
 
 use super::Findings;
@@ -19,6 +20,15 @@ pub struct Serving {
     pub gateway: String,
     pub project: String,
     pub serves: Option<(u64, u64)>,
+}
+
+/// A gateway node as it really is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayNode {
+    pub region: String,
+    pub node: NodeId,
+    /// Where other regions' gateways reach it.
+    pub hop_endpoint: String,
 }
 
 #[derive(Debug, Default)]
@@ -47,14 +57,59 @@ impl Converged {
                 Record::Route(route) => stray_route(main, route),
                 Record::Version(spec) => stray_version(main, spec),
                 Record::Slot(slot) if slot.state() == SlotState::Free => {
-                    let known = main.version(slot.version).is_some();
-                    (!known).then_some("its version does not exist")
+                    stray_slot(main, region, slot)
                 }
                 _ => None,
             };
             if let Some(why) = why {
                 findings.violated(13, format!("{region} still holds {key}, but {why}"));
             }
+        }
+    }
+
+    /// Compares the peers that a partition names with the gateways of the other regions.
+    pub fn check_peers(
+        &mut self,
+        region: &str,
+        gateways: &[GatewayNode],
+        partition: &StoreView,
+        findings: &mut Findings,
+    ) {
+        let others = || gateways.iter().filter(|g| g.region != region);
+        for g in others() {
+            self.checks += 1;
+            let key = Key::Peer {
+                region: g.region.clone(),
+                node: g.node,
+            };
+            let known = match partition.get(&key) {
+                Some(Record::Peer(peer)) => peer.hop_endpoint == g.hop_endpoint,
+                _ => false,
+            };
+            if !known {
+                findings.violated(13, format!("{region} does not know the gateway {key}"));
+            }
+        }
+        for (key, _) in partition.iter() {
+            let Key::Peer { region: r, node } = key else {
+                continue;
+            };
+            self.checks += 1;
+            if !others().any(|g| g.region == *r && g.node == *node) {
+                findings.violated(13, format!("{region} still holds {key}, which is nowhere"));
+            }
+        }
+    }
+
+    /// A request for an app that was removed has ended; `unknown`: as for any host name that
+    /// nobody has.
+    pub fn removed_app_ended(&mut self, host: &str, unknown: bool, findings: &mut Findings) {
+        self.checks += 1;
+        if !unknown {
+            findings.violated(
+                13,
+                format!("{host} is still routed, but its app was removed"),
+            );
         }
     }
 
@@ -196,11 +251,22 @@ fn stray_version(main: &StoreView, spec: &VersionSpec) -> Option<&'static str> {
     }
 }
 
+fn stray_slot(main: &StoreView, region: &str, slot: &SlotRecord) -> Option<&'static str> {
+    let Some(spec) = main.version(slot.version) else {
+        return Some("its version does not exist");
+    };
+    let here = spec.regions.is_empty() || spec.regions.iter().any(|r| r == region);
+    if !here || spec.kind() != AppKind::Program {
+        return Some("its version does not run there");
+    }
+    (slot.index >= spec.instances_max).then_some("its version may not have so many")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use tidegate_protocol::{DeployRecord, FeedEntry, SlotRecord};
+    use tidegate_protocol::{DeployRecord, FeedEntry, GatewayRecord};
 
     fn project(active: u64, epoch: u64) -> Record {
         Record::Project(ProjectRecord {
@@ -291,6 +357,73 @@ mod tests {
         check(3, &[], &[route(4), version(), slot()]);
         let failed = [project(0, 0), version(), deploy(DeployStep::Failed)];
         check(1, &failed, &[version()]);
+    }
+
+    #[test]
+    fn slots_where_none_may_be_are_found() {
+        let main = [project(1, 4), version(), deploy(DeployStep::Live)];
+        let beyond = SlotRecord {
+            version: 1,
+            index: 1,
+            state: SlotState::Free.into(),
+            ..SlotRecord::default()
+        };
+        let ledger = {
+            let mut ledger = Ledger::new(1, &[]);
+            for record in &main {
+                let entry = FeedEntry {
+                    key: key_of(record).to_string(),
+                    value: Some(record.encode()),
+                    revision: 1,
+                };
+                ledger.apply(0, &[entry]);
+            }
+            ledger
+        };
+        assert!(stray_slot(ledger.main(), "syd", &beyond).is_some());
+        let first = SlotRecord { index: 0, ..beyond };
+        assert_eq!(stray_slot(ledger.main(), "syd", &first), None);
+    }
+
+    #[test]
+    fn missing_and_stray_peers_are_found() {
+        let gateway = |region: &str, node| GatewayNode {
+            region: region.into(),
+            node: NodeId(node),
+            hop_endpoint: format!("10.0.0.{node}:8443"),
+        };
+        let gateways = [gateway("syd", 1), gateway("mel", 2)];
+        for (peers, expected) in [(&[2][..], 0), (&[], 1), (&[2, 3], 1), (&[3], 2)] {
+            let mut ledger = Ledger::new(1, &[]);
+            for node in peers {
+                let record = Record::Peer(GatewayRecord {
+                    hop_endpoint: format!("10.0.0.{node}:8443"),
+                    ..GatewayRecord::default()
+                });
+                let key = Key::Peer {
+                    region: "mel".into(),
+                    node: NodeId(*node),
+                };
+                let entry = FeedEntry {
+                    key: key.to_string(),
+                    value: Some(record.encode()),
+                    revision: 1,
+                };
+                ledger.apply(1, &[entry]);
+            }
+            let (mut oracle, mut findings) = (Converged::default(), Findings::default());
+            oracle.check_peers("syd", &gateways, ledger.region(0), &mut findings);
+            assert_eq!(findings.count(13), expected, "{:?}", findings.kept());
+        }
+    }
+
+    #[test]
+    fn a_removed_app_that_answers_is_found() {
+        let (mut oracle, mut findings) = (Converged::default(), Findings::default());
+        oracle.removed_app_ended("a.example", true, &mut findings);
+        assert_eq!(findings.count(13), 0);
+        oracle.removed_app_ended("a.example", false, &mut findings);
+        assert_eq!(findings.count(13), 1);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Guarantee 14: no instance without a slot, no slot without an owner, no lease that nobody
-//! renews.
+//! Guarantee 14: no instance without a slot, no slot without an owner, no ack without a
+//! version, no lease that nobody renews, and nothing left of a project that was removed.
 //!
 //! In a living system each of these exists for a moment, so each is noted when it is first
 //! seen after the faults and counts when it is still there after the bound.
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
-use tidegate_protocol::{InstanceRef, Key, LeaseRecord, Record, SlotState};
+use tidegate_protocol::{InstanceRef, Key, LeaseRecord, NodeId, Record, SlotState};
 
 use super::Findings;
 use crate::clock::SimTime;
@@ -33,19 +33,33 @@ pub struct Orphans {
 const LEASE_STILL_NS: u64 = 25_000_000_000;
 
 impl Orphans {
-    /// Looks at a region after the faults. `bound_ns`: how long an orphan may last.
+    /// Looks at a region after the faults: at what really runs there and at the edges that
+    /// live. `bound_ns`: how long an orphan may last.
     pub fn check(
         &mut self,
         region: &str,
-        running: &[Running],
+        (running, edges): (&[Running], &[NodeId]),
         partition: &StoreView,
         bound_ns: u64,
         findings: &mut Findings,
     ) {
         self.checks += 1;
-        let mut seen = orphans(running, partition);
+        let mut seen = orphans(running, edges, partition);
         seen.extend(self.still_lease(region, partition, findings.at));
-        let prefix = format!("{region}: ");
+        self.note(region, seen, bound_ns, findings);
+    }
+
+    /// Looks at the main store after the faults.
+    pub fn check_main(&mut self, main: &StoreView, bound_ns: u64, findings: &mut Findings) {
+        self.checks += 1;
+        let removed = main.projects().filter(|p| p.removed);
+        let seen = removed.map(|p| format!("the removed project {} is still recorded", p.name));
+        self.note("main store", seen.collect(), bound_ns, findings);
+    }
+
+    /// Orphans that are seen at a place now; each counts once it has lasted for the bound.
+    fn note(&mut self, place: &str, seen: Vec<String>, bound_ns: u64, findings: &mut Findings) {
+        let prefix = format!("{place}: ");
         let seen: BTreeSet<String> = seen.into_iter().map(|s| prefix.clone() + &s).collect();
         self.since
             .retain(|orphan, _| !orphan.starts_with(&prefix) || seen.contains(orphan));
@@ -73,7 +87,7 @@ impl Orphans {
     }
 }
 
-fn orphans(running: &[Running], partition: &StoreView) -> Vec<String> {
+fn orphans(running: &[Running], edges: &[NodeId], partition: &StoreView) -> Vec<String> {
     let mut found = Vec::new();
     for r in running {
         let key = Key::Slot {
@@ -96,7 +110,13 @@ fn orphans(running: &[Running], partition: &StoreView) -> Vec<String> {
         }
     }
     let here: IndexSet<Running, FxBuildHasher> = running.iter().copied().collect();
-    for (_, record) in partition.iter() {
+    for (key, record) in partition.iter() {
+        if let Key::Ack { node, version } = key
+            && edges.contains(node)
+            && partition.version(*version).is_none()
+        {
+            found.push(format!("{key} is of a version that is gone"));
+        }
         let Record::Slot(slot) = record else {
             continue;
         };
@@ -119,7 +139,7 @@ fn orphans(running: &[Running], partition: &StoreView) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::ledger::Ledger;
-    use tidegate_protocol::{FeedEntry, SlotRecord};
+    use tidegate_protocol::{AckRecord, FeedEntry, ProjectRecord, SlotRecord};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -171,7 +191,7 @@ mod tests {
             };
             let view = put(Key::Lease, Record::Lease(lease));
             findings.at = beat * 5 * SECOND;
-            oracle.check("syd", running, &view, 30 * SECOND, &mut findings);
+            oracle.check("syd", (running, &[]), &view, 30 * SECOND, &mut findings);
         }
         assert_eq!(findings.count(14), expected, "{:?}", findings.kept());
     }
@@ -190,13 +210,50 @@ mod tests {
     }
 
     #[test]
+    fn acks_of_vanished_versions_and_remains_of_projects_are_found() {
+        let mut ledger = Ledger::new(1, &[]);
+        let removed = ProjectRecord {
+            name: "shop".into(),
+            removed: true,
+            ..ProjectRecord::default()
+        };
+        let ack = Key::Ack {
+            node: NodeId(3),
+            version: 9,
+        };
+        for (store, key, record) in [
+            (0, Key::Project("shop".into()), Record::Project(removed)),
+            (1, ack.clone(), Record::Ack(AckRecord::default())),
+        ] {
+            let entry = FeedEntry {
+                key: key.to_string(),
+                value: Some(record.encode()),
+                revision: 1,
+            };
+            ledger.apply(store, &[entry]);
+        }
+        let view = ledger.region(0);
+        assert_eq!(
+            orphans(&[], &[NodeId(3)], view),
+            [format!("{ack} is of a version that is gone")]
+        );
+        assert_eq!(orphans(&[], &[NodeId(4)], view), [""; 0]);
+        let (mut oracle, mut findings) = (Orphans::default(), Findings::default());
+        for second in [0, 31] {
+            findings.at = second * SECOND;
+            oracle.check_main(ledger.main(), 30 * SECOND, &mut findings);
+        }
+        assert_eq!(findings.count(14), 1);
+    }
+
+    #[test]
     fn a_lease_that_stands_still_is_found() {
         let mut findings = Findings::default();
         let mut oracle = Orphans::default();
         let view = StoreView::default();
         for second in [0, 20, 31] {
             findings.at = second * SECOND;
-            oracle.check("syd", &[], &view, 30 * SECOND, &mut findings);
+            oracle.check("syd", (&[], &[]), &view, 30 * SECOND, &mut findings);
         }
         assert_eq!(findings.count(14), 1);
     }

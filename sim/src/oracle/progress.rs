@@ -51,6 +51,16 @@ impl Progress {
         }
     }
 
+    /// The deploy of an app without faults of its own ended as failed. Every fault of a
+    /// scenario is shorter than the patience of a deploy, or not waited for by it.
+    pub fn failed(&mut self, project: &str, reason: &str, findings: &mut Findings) {
+        self.checks += 1;
+        findings.violated(
+            12,
+            format!("the deploy of {project} failed ({reason}), but nothing is wrong with it"),
+        );
+    }
+
     /// An operation that the operator still waits for.
     pub fn unanswered(&mut self, what: &str, findings: &mut Findings) {
         self.checks += 1;
@@ -116,6 +126,7 @@ mod tests {
         assert_eq!(findings.count(12), 1);
         assert!(findings.kept()[0].text.contains("mel"));
         oracle.unanswered("deploy of shop", &mut findings);
-        assert_eq!(findings.count(12), 2);
+        oracle.failed("shop", "no edge could be reached", &mut findings);
+        assert_eq!(findings.count(12), 3);
     }
 }

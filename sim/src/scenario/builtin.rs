@@ -25,6 +25,8 @@ builtin![
     "control-plane-outage",
     "deploy-under-partition",
     "scheduler-failover",
+    "sleepers",
+    "scarce-capacity",
     "swarm",
 ];
 

@@ -303,6 +303,12 @@ fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         }
         check_number(s, target)?;
     }
+    if kind == FaultKind::Death && !may_die(fault.target.get_ref()) {
+        return refuse(
+            &fault.target,
+            "a store or the control plane is never lost for good; name hosts or gateways".into(),
+        );
+    }
     if *fault.target.get_ref() == Target::Rest {
         return refuse(&fault.target, "`rest` can only stand in `against`".into());
     }
@@ -344,10 +350,23 @@ fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         FaultKind::Partition
         | FaultKind::Reordering
         | FaultKind::Crash
+        | FaultKind::Death
         | FaultKind::ProcessCrash
         | FaultKind::Pause => {}
     }
     refuse_unused(fault, kind)
+}
+
+/// Nothing that the design must survive takes a store, or with it a whole region, for good.
+fn may_die(target: &Target) -> bool {
+    matches!(
+        target,
+        Target::Hosts(..)
+            | Target::Gateways(..)
+            | Target::AnyHost(_)
+            | Target::AnyGateway(_)
+            | Target::ActiveScheduler(_)
+    )
 }
 
 /// A field that the kind does not read is a misunderstanding of the writer.

@@ -217,6 +217,9 @@ pub enum Behaviour {
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     pub at: Spanned<Span>,
+    /// The beginning is drawn from `at` to `at + jitter`.
+    #[serde(default)]
+    pub jitter: Span,
     #[serde(rename = "do")]
     pub what: Action,
     pub app: Spanned<String>,
@@ -309,6 +312,8 @@ pub enum FaultKind {
     Corruption,
     /// Machines stop at once and start again at the end.
     Crash,
+    /// Machines stop at once and never come back: hosts and gateways only.
+    Death,
     /// Tidegate's processes die and start again at the end; instances run on.
     ProcessCrash,
     /// Machines stand still, and go on where they were.
@@ -333,6 +338,7 @@ impl FaultKind {
             FaultKind::Reordering => "reordering",
             FaultKind::Corruption => "corruption",
             FaultKind::Crash => "crash",
+            FaultKind::Death => "death",
             FaultKind::ProcessCrash => "process-crash",
             FaultKind::Pause => "pause",
             FaultKind::SlowDisk => "slow-disk",

@@ -1,0 +1,154 @@
+//! Which faults excuse a request that fails, and for how long.
+//!
+//! Only what a request cannot survive excuses it: its machine stops or stands still, a link
+//! of its way is cut or loses so much that connections get stuck. Slow links and disks,
+//! repeated, overtaking and changed messages, wrong clocks, and every fault of the control
+//! plane or of metald's process excuse nothing: warm traffic does not depend on them. An
+//! excuse holds for the regions that the fault strikes, and for as long afterwards as a
+//! request may last.
+
+use crate::clock::SimTime;
+use crate::network::LinkChange;
+use crate::plan::{Change, PlannedFault};
+use crate::topology::{NodeKind, NodeSet, Topology, members};
+
+/// A request's deadline, and what a client and a gateway may take beside it.
+const AFTER_NS: u64 = 65_000_000_000;
+
+/// A set of regions: bit `i` stands for `regions[i]`.
+pub type RegionSet = u64;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Region {
+    on: u32,
+    ended: Option<SimTime>,
+}
+
+#[derive(Debug)]
+pub struct Excuses {
+    regions: Vec<Region>,
+}
+
+impl Excuses {
+    pub fn new(regions: usize) -> Self {
+        Self {
+            regions: vec![Region::default(); regions],
+        }
+    }
+
+    /// A fault begins or ends that struck a set of machines.
+    pub fn change(
+        &mut self,
+        fault: &PlannedFault,
+        struck: NodeSet,
+        begin: bool,
+        at: SimTime,
+        topology: &Topology,
+    ) {
+        let excused = excused_by(fault, struck, topology);
+        for (i, region) in self.regions.iter_mut().enumerate() {
+            if excused >> i & 1 == 0 {
+                continue;
+            }
+            if begin {
+                region.on += 1;
+            } else {
+                region.on -= 1;
+                region.ended = Some(at);
+            }
+        }
+    }
+
+    /// Whether anything that excuses a failure happened lately in one of the regions.
+    pub fn any(&self, regions: RegionSet, now: SimTime) -> bool {
+        self.regions
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| regions >> i & 1 == 1)
+            .any(|(_, r)| r.on > 0 || r.ended.is_some_and(|at| now < at + AFTER_NS))
+    }
+}
+
+/// Regions whose requests a fault may break.
+fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> RegionSet {
+    let breaks = |kind: NodeKind| match fault.change {
+        Change::Link(LinkChange::Cut | LinkChange::Lose(_))
+        | Change::Crash
+        | Change::Death
+        | Change::Pause => true,
+        Change::ProcessCrash => kind == NodeKind::Gateway,
+        Change::Link(_)
+        | Change::SlowDisk(_)
+        | Change::SlowHost(_)
+        | Change::ClockJump(_)
+        | Change::ClockDrift(_) => false,
+    };
+    members(struck)
+        .map(|n| &topology.nodes[n])
+        .filter(|node| {
+            matches!(
+                node.kind,
+                NodeKind::Gateway | NodeKind::Host | NodeKind::Store
+            )
+        })
+        .filter(|node| breaks(node.kind))
+        .filter_map(|node| node.region)
+        .fold(0, |set, region| set | 1 << region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Struck;
+    use crate::scenario::{Builtin, FaultKind, Scenario};
+
+    fn check(expected: &[&str], node: &str, change: Change) {
+        let text = Builtin::find("region-partition").unwrap().text;
+        let scenario = Scenario::parse("t", text).unwrap();
+        let topology = Topology::new(&scenario);
+        let place = topology.nodes.iter().position(|n| n.name == node).unwrap();
+        let fault = PlannedFault {
+            kind: FaultKind::Crash,
+            begin: 0,
+            end: 1,
+            target: Struck::Nodes(1 << place),
+            against: 0,
+            change,
+            one_way: false,
+            label: String::new(),
+        };
+        let excused = excused_by(&fault, 1 << place, &topology);
+        let names: Vec<&str> = topology
+            .regions
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| excused >> i & 1 == 1)
+            .map(|(_, name)| name.as_str())
+            .collect();
+        assert_eq!(names, expected, "{node} {change:?}");
+    }
+
+    #[test]
+    fn only_what_breaks_requests_excuses_and_only_in_its_region() {
+        check(&["mel"], "host-mel-1", Change::Crash);
+        check(&["mel"], "gw-mel-1", Change::ProcessCrash);
+        check(&["per"], "store-per", Change::Link(LinkChange::Cut));
+        check(&[], "host-mel-1", Change::ProcessCrash);
+        check(&[], "control", Change::Crash);
+        check(&[], "gw-mel-1", Change::Link(LinkChange::Reorder));
+        check(&[], "store-mel", Change::SlowDisk(50));
+    }
+
+    #[test]
+    fn an_excuse_lasts_as_long_as_a_request_may() {
+        let mut excuses = Excuses::new(2);
+        excuses.regions[1].on = 1;
+        assert!(excuses.any(0b10, 0) && !excuses.any(0b01, 0));
+        excuses.regions[1] = Region {
+            on: 0,
+            ended: Some(5),
+        };
+        assert!(excuses.any(0b11, 5 + AFTER_NS - 1));
+        assert!(!excuses.any(0b11, 5 + AFTER_NS));
+    }
+}

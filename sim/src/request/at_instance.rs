@@ -1,0 +1,121 @@
+//! At the instance: whether it takes a request, how long it works on it, and what becomes of
+//! its requests when it dies.
+
+use super::{CONNECT_TIMEOUT_NS, MS};
+use crate::draw::exponential;
+use crate::happening::{Happening, InstanceStep, RequestStep};
+use crate::instance::{Phase, Reception};
+use crate::scenario::Behaviour;
+use crate::world::World;
+
+impl World {
+    pub(super) fn at_instance(&mut self, request: u32) {
+        let r = self.requests.get(request);
+        let (instance, step) = (r.instance, r.step + 1);
+        let i = self.env.instances.get_mut(instance);
+        let host = i.host;
+        if !self.env.nodes[host].up {
+            return self.next(request, CONNECT_TIMEOUT_NS, RequestStep::ConnectFailed);
+        }
+        let reception = i.receive(request, step);
+        let version = i.reference.version;
+        if reception == Reception::Refused {
+            self.judge_refusal(request, instance);
+            let node = self.gateway_node(request);
+            let back = self.env.network.stream(host, node);
+            let delay = back.unwrap_or(CONNECT_TIMEOUT_NS);
+            return self.next(request, delay, RequestStep::ConnectFailed);
+        }
+        self.judge_arrival(request, version);
+        let r = self.requests.get(request);
+        r.inside = true;
+        r.step = step;
+        if reception == Reception::Begins {
+            self.serve(instance, request, step);
+        } else {
+            self.time_out(request);
+        }
+    }
+
+    /// If nothing else happens to the request, its gateway gives up at the deadline.
+    pub(super) fn time_out(&mut self, request: u32) {
+        let r = self.requests.get(request);
+        let (leg, step) = (*r.leg(), r.step);
+        let node = self.actors[leg.gateway as usize].node;
+        let at = self.env.nodes[node].clock.when(leg.deadline, self.env.now);
+        self.env.queue.push(
+            at,
+            Happening::Request {
+                request,
+                step,
+                what: RequestStep::TimedOut,
+            },
+        );
+    }
+
+    pub(super) fn serve(&mut self, instance: u32, request: u32, step: u32) {
+        let i = self.env.instances.get(instance);
+        let slow = self.env.nodes[i.host].slow;
+        let half = i.service_ns / 2;
+        let crashes = i.behaviour == Behaviour::CrashesSometimes;
+        let time = (half + exponential(&mut self.request_rng, half)) * slow;
+        if crashes && self.request_rng.chance(1_000) {
+            let step = InstanceStep::Crash;
+            self.env
+                .after(time / 2, Happening::Instance { instance, step });
+        }
+        self.env.after(
+            time,
+            Happening::Served {
+                instance,
+                request,
+                step,
+            },
+        );
+    }
+
+    pub(crate) fn on_served(&mut self, instance: u32, request: u32, step: u32) {
+        let i = self.env.instances.get_mut(instance);
+        if i.phase == Phase::Dead {
+            return;
+        }
+        let host = i.host;
+        let next = i.served();
+        if i.is_drained() {
+            self.env.exit_soon(instance, 5 * MS);
+        }
+        if let Some((request, step)) = next {
+            self.serve(instance, request, step);
+        }
+        if self.requests.current(request, step).is_none() {
+            return;
+        }
+        let node = self.gateway_node(request);
+        self.requests.get(request).inside = false;
+        match self.env.network.stream(host, node) {
+            Some(delay) => self.next(request, delay, RequestStep::Answered),
+            None => self.time_out(request),
+        }
+    }
+
+    pub(super) fn gateway_node(&self, request: u32) -> usize {
+        let gateway = self.requests.all[request as usize].leg().gateway;
+        self.actors[gateway as usize].node
+    }
+
+    /// Connections to an instance that died. `silent`: its machine died with it.
+    pub(crate) fn break_instance(&mut self, instance: u32, silent: bool) {
+        let host = self.env.instances.get(instance).host;
+        for request in self.requests.inside(instance) {
+            let node = self.gateway_node(request);
+            let back = self.env.network.stream(host, node);
+            let r = self.requests.get(request);
+            r.inside = false;
+            r.step += 1;
+            match back {
+                Some(delay) if !silent => self.next(request, delay, RequestStep::Broken),
+                _ => self.time_out(request),
+            }
+        }
+    }
+}

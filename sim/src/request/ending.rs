@@ -1,0 +1,147 @@
+//! How a request ends: the gateways hear of it, from the last to the first, then the client.
+
+use tidegate_kernel::Outcome;
+
+use super::{CLIENT_JITTER_NS, Leg, MS, UNKNOWN_HOST};
+use crate::draw::exponential;
+use crate::happening::RequestStep;
+use crate::oracle::End;
+use crate::world::World;
+
+impl World {
+    /// The leg that acts has ended, and the gateway is told; `end` is what the client gets.
+    pub(super) fn end_leg(&mut self, request: u32, outcome: Outcome, end: End) {
+        self.requests.get(request).inside = false;
+        let leg = *self.requests.get(request).leg();
+        let again = self.call(leg.gateway, |gw, now, fx| {
+            gw.finished(now, leg.ticket, outcome, fx)
+        });
+        match again {
+            Some(Some(decision)) => self.apply(request, decision),
+            Some(None) => self.answer(request, end),
+            None => {}
+        }
+        self.resume_held();
+    }
+
+    pub(super) fn connect_failed(&mut self, request: u32) {
+        self.env.stats.retries += 1;
+        let unreachable = End::Failed("unreachable");
+        self.end_leg(request, Outcome::ConnectFailed, unreachable);
+    }
+
+    pub(super) fn connect_failed_at_first(&mut self, request: u32) {
+        self.requests.get(request).at = 0;
+        self.connect_failed(request);
+    }
+
+    /// The leg that acts has an answer for whoever asked it.
+    pub(super) fn answer(&mut self, request: u32, end: End) {
+        self.judge_end_of_leg(request, end);
+        let r = self.requests.get(request);
+        r.end = end;
+        if r.at == 0 {
+            let delay = MS + exponential(&mut self.request_rng, CLIENT_JITTER_NS);
+            return self.next(request, delay, RequestStep::AtClient);
+        }
+        let node = |leg: Leg| self.actors[leg.gateway as usize].node;
+        let (from, to) = {
+            let legs = self.requests.all[request as usize].legs;
+            (node(legs[1]), node(legs[0]))
+        };
+        match self.env.network.stream(from, to) {
+            Some(delay) => self.next(request, delay, RequestStep::HopAnswered),
+            None => {
+                let r = self.requests.get(request);
+                r.at = 0;
+                r.step += 1;
+                self.time_out(request);
+            }
+        }
+    }
+
+    pub(super) fn at_client(&mut self, request: u32) {
+        let r = self.requests.get(request);
+        let (end, sent_at, region) = (r.end, r.sent_at, usize::from(r.region));
+        let app = self.streams[r.stream as usize].app;
+        let stats = &mut self.env.stats;
+        match end {
+            End::Served => {
+                stats.requests.served += 1;
+                let us = (self.env.now - sent_at) / 1_000;
+                stats.latency.saturating_record(us.max(1));
+            }
+            End::Refused(why) => {
+                stats.requests.refused += 1;
+                *stats.reasons.entry(why).or_default() += 1;
+            }
+            End::Failed(why) => {
+                stats.requests.failed += 1;
+                *stats.reasons.entry(why).or_default() += 1;
+            }
+        }
+        if sent_at >= self.well_from {
+            let oracles = &mut self.env.oracles;
+            if self.operator.is_removed(app) {
+                let gone = end == End::Refused(UNKNOWN_HOST);
+                let host = &self.hosts[app as usize];
+                let findings = &mut oracles.findings;
+                oracles.converged.removed_app_ended(host, gone, findings);
+            } else if !self.operator.is_poisoned(app) {
+                oracles.progress.ended(region, end);
+            }
+        }
+        self.requests.remove(request);
+    }
+
+    pub(super) fn client_leaves(&mut self, request: u32) {
+        let leg = *self.requests.get(request).leg();
+        self.requests.held.swap_remove(&(leg.gateway, leg.ticket));
+        self.call(leg.gateway, |gw, now, fx| {
+            gw.finished(now, leg.ticket, Outcome::ClientGone, fx)
+        });
+        let r = self.requests.get(request);
+        if r.at == 1 {
+            r.at = 0;
+            let first = *self.requests.get(request).leg();
+            self.call(first.gateway, |gw, now, fx| {
+                gw.finished(now, first.ticket, Outcome::ClientGone, fx)
+            });
+        }
+        self.env.stats.requests.left += 1;
+        self.requests.remove(request);
+        self.resume_held();
+    }
+
+    /// Requests whose gateway died: their clients do not learn what became of them.
+    pub(crate) fn break_gateway(&mut self, gateway: u32, silent: bool) {
+        self.requests.held.retain(|(g, _), _| *g != gateway);
+        let struck: Vec<u32> = self
+            .requests
+            .live()
+            .filter(|(_, r)| {
+                r.legs[..=usize::from(r.at)]
+                    .iter()
+                    .any(|l| l.gateway == gateway)
+            })
+            .map(|(place, _)| place)
+            .collect();
+        for request in struck {
+            let first = self.requests.get(request).legs[0].gateway;
+            if first == gateway {
+                self.env.stats.requests.unknown += 1;
+                self.requests.remove(request);
+                continue;
+            }
+            let r = self.requests.get(request);
+            r.at = 0;
+            r.inside = false;
+            r.step += 1;
+            if silent {
+                self.time_out(request);
+            } else {
+                self.next(request, MS, RequestStep::Broken);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the oracles see of a request.
+
+use tidegate_kernel::{Decision, Refusal, Time};
+use tidegate_protocol::{Digest, InstanceRef};
+
+use super::MS;
+use crate::instance::Phase;
+use crate::oracle::End;
+use crate::world::World;
+
+impl World {
+    pub(super) fn judge_route(&mut self, gateway: u32, node: usize, instance: InstanceRef) {
+        let env = &mut self.env;
+        let oracles = &mut env.oracles;
+        let findings = &mut oracles.findings;
+        oracles.one_owner.sent(gateway, instance, findings);
+        let (ledger, blobs) = (&env.ledger, &env.nodes[node].blobs);
+        let holds = || {
+            let artifact = ledger.artifact(instance.version);
+            artifact.is_some_and(|artifact| blobs.holds_artifact(artifact))
+        };
+        oracles
+            .verified
+            .routed(node, instance.version, holds, findings);
+    }
+
+    pub(super) fn judge_static(
+        &mut self,
+        request: u32,
+        node: usize,
+        version: u64,
+        artifact: Digest,
+    ) {
+        self.judge_arrival(request, version);
+        let env = &mut self.env;
+        let oracles = &mut env.oracles;
+        let blobs = &env.nodes[node].blobs;
+        let findings = &mut oracles.findings;
+        let holds = || blobs.holds_artifact(artifact);
+        oracles.verified.routed(node, version, holds, findings);
+        let own = env.ledger.artifact(version) == Some(artifact);
+        oracles.right_version.answered_from(version, own, findings);
+    }
+
+    #[inline]
+    pub(super) fn judge_arrival(&mut self, request: u32, version: u64) {
+        let stream = self.requests.all[request as usize].stream;
+        let app = self.streams[stream as usize].app;
+        let resolved = self.env.ledger.resolved(app, version);
+        let oracles = &mut self.env.oracles;
+        let host = &self.hosts[app as usize];
+        oracles
+            .right_version
+            .reached(host, version, resolved, &mut oracles.findings);
+    }
+
+    #[inline]
+    pub(super) fn judge_end_of_leg(&mut self, request: u32, end: End) {
+        let r = &self.requests.all[request as usize];
+        let leg = r.leg();
+        let app = self.streams[r.stream as usize].app;
+        let late = match leg.deadline {
+            // Nobody was told of a deadline: it was refused at once, or answered from files.
+            Time::ZERO | Time(u64::MAX) => 0,
+            deadline => {
+                let node = self.actors[leg.gateway as usize].node;
+                let now = self.env.nodes[node].clock.now(self.env.now).mono;
+                now.0.saturating_sub(deadline.0)
+            }
+        };
+        let excused = match end {
+            End::Served | End::Refused(_) if late == 0 => true,
+            _ => self.is_excused(request),
+        };
+        let oracles = &mut self.env.oracles;
+        let host = &self.hosts[app as usize];
+        oracles
+            .answered
+            .ended(host, end, late, excused, &mut oracles.findings);
+    }
+
+    /// Whether something on the request's way was broken lately, or its app is.
+    pub(super) fn is_excused(&self, request: u32) -> bool {
+        let r = &self.requests.all[request as usize];
+        let app = self.streams[r.stream as usize].app;
+        self.operator.is_poisoned(app) || self.excuses.any(r.regions, self.env.now)
+    }
+
+    /// A gateway has decided about a request that it was asked about, or that it held. One
+    /// that an instance turned away belongs to the version that it was sent to first.
+    #[inline]
+    pub(super) fn judge_decision(&mut self, request: u32, decision: &Decision) {
+        let r = &self.requests.all[request as usize];
+        if r.instance != u32::MAX {
+            return;
+        }
+        let (gateway, app) = (r.leg().gateway, self.streams[r.stream as usize].app);
+        let oracles = &mut self.env.oracles;
+        let host = &self.hosts[app as usize];
+        let findings = &mut oracles.findings;
+        let oracle = &mut oracles.right_version;
+        match decision {
+            Decision::Forward { instance, .. } => {
+                oracle.decided(gateway, app, host, instance.version, findings);
+            }
+            Decision::Static { version, .. } => {
+                oracle.decided(gateway, app, host, *version, findings);
+            }
+            Decision::Refuse(refusal @ (Refusal::UnknownHost | Refusal::NotHereYet { .. }))
+                if oracle.has_adopted(gateway, app) && !self.operator.is_removed(app) =>
+            {
+                oracles.answered.unrouted(host, refusal, findings);
+            }
+            Decision::Hold { .. } | Decision::Hop { .. } | Decision::Refuse(_) => {}
+        }
+    }
+
+    /// An instance did not take a request.
+    pub(super) fn judge_refusal(&mut self, request: u32, instance: u32) {
+        let i = self.env.instances.get(instance);
+        let ended = matches!(i.phase, Phase::Draining | Phase::Dead);
+        if !(ended && i.terminated_at.is_some()) {
+            return;
+        }
+        let name = i.reference.to_string();
+        let excused = self.is_excused(request);
+        let oracles = &mut self.env.oracles;
+        let findings = &mut oracles.findings;
+        oracles.answered.turned_away(&name, excused, findings);
+    }
+
+    /// Requests that are open long after their deadline.
+    pub(crate) fn judge_open_requests(&mut self) {
+        const LONGEST_NS: u64 = 70_000 * MS;
+        for (_, r) in self.requests.live() {
+            let late = (self.env.now - r.sent_at).saturating_sub(LONGEST_NS);
+            let app = self.streams[r.stream as usize].app;
+            let oracles = &mut self.env.oracles;
+            oracles
+                .answered
+                .silent(&self.hosts[app as usize], late, &mut oracles.findings);
+        }
+    }
+}
