@@ -52,6 +52,8 @@ pub struct Mirror {
     live_since: Option<Time>,
     ask_at: Time,
     asked_at: Option<Time>,
+    /// The latest revision that is known to exist since the mirror last asked.
+    ahead: u64,
     loaded: bool,
 }
 
@@ -70,6 +72,7 @@ impl Mirror {
             live_since: None,
             ask_at: Time::ZERO,
             asked_at: None,
+            ahead: 0,
             loaded: false,
         }
     }
@@ -143,15 +146,16 @@ impl Mirror {
             self.live_since = Some(now.mono);
         }
         self.heard = Some(now.mono);
-        // From the last renewal on: changes that keep coming must not put the next one off,
-        // or the store takes the subscriber for dead and stops to push.
-        self.ask_at = self.asked_at.map_or(now.mono, |asked| asked + RENEW);
         if feed.reset {
+            self.ask_again_in(RENEW, now);
             return self.on_snapshot_part(now, feed, fx);
         }
         if feed.after_revision > self.revision {
             match self.asked_at {
-                Some(asked) if now.mono.since(asked) < RETRY => self.ask_at = asked + RETRY,
+                Some(asked) if now.mono.since(asked) < RETRY => {
+                    self.ahead = self.ahead.max(feed.revision);
+                    self.ask_again_in(RETRY, now);
+                }
                 _ => self.ask(now, fx),
             }
             return Vec::new();
@@ -159,6 +163,9 @@ impl Mirror {
         let known = self.revision;
         self.revision = self.revision.max(feed.revision);
         self.loaded = true;
+        // A gap stays one, whatever arrives from below it.
+        let behind = self.ahead > self.revision;
+        self.ask_again_in(if behind { RETRY } else { RENEW }, now);
         feed.entries
             .into_iter()
             .filter(|entry| entry.revision > known)
@@ -166,9 +173,16 @@ impl Mirror {
             .collect()
     }
 
+    /// Counted from the last time: changes that keep coming must not put the next one off,
+    /// or the store takes the subscriber for dead and stops to push.
+    fn ask_again_in(&mut self, after: Duration, now: Now) {
+        self.ask_at = self.asked_at.map_or(now.mono, |asked| asked + after);
+    }
+
     fn ask(&mut self, now: Now, fx: &mut Effects) {
         self.asked_at = Some(now.mono);
         self.ask_at = now.mono + RETRY;
+        self.ahead = 0;
         fx.send(
             self.store,
             Message::StoreWatch(StoreWatch {
@@ -377,6 +391,28 @@ mod tests {
         assert_eq!(b.feed(gap), (vec![], vec![]));
         assert_eq!(b.timer(10_999), []);
         assert_eq!(b.timer(11_000), [2]);
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_soon_though_something_from_below_it_arrives() {
+        let mut b = bench();
+        assert_eq!(b.timer(0), [0]);
+        b.ms = 100;
+        b.feed(changes(2, 3, vec![put("a", 3)]));
+        b.feed(changes(0, 1, vec![put("b", 1)]));
+        assert_eq!(b.timer(999), []);
+        assert_eq!(b.timer(1_000), [1]);
+    }
+
+    #[test]
+    fn a_gap_that_was_filled_is_not_asked_for() {
+        let mut b = bench();
+        assert_eq!(b.timer(0), [0]);
+        b.ms = 100;
+        b.feed(changes(2, 3, vec![put("a", 3)]));
+        b.feed(changes(0, 3, vec![put("b", 1), put("a", 3)]));
+        assert_eq!(b.timer(4_999), []);
+        assert_eq!(b.timer(5_000), [3]);
     }
 
     #[test]
