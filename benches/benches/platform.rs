@@ -26,7 +26,7 @@ struct Measured {
 fn run(name: &str, seed: u64) -> Report {
     let builtin = Builtin::find(name).expect("a built-in scenario");
     let scenario = Scenario::parse(builtin.name, builtin.text).expect("it parses");
-    let mut world = World::new(scenario, Seed(seed));
+    let mut world = World::new(&scenario, Seed(seed));
     world.run(&mut Unobserved);
     world.report(seed)
 }

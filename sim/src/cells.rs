@@ -159,7 +159,6 @@ pub fn born(
                 driver::endpoint(info.id, HOP_PORT),
             );
             config.gateway_actors = *scenario.topology.gateway_actors.get_ref();
-            config.gateway_actors = *scenario.topology.gateway_actors.get_ref();
             AnyCell::Edge(Cell::new(Edge::new(config, rng)))
         }
         Role::Metald => {

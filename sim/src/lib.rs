@@ -13,12 +13,14 @@
 pub mod blob;
 pub mod breakage;
 pub mod cells;
+pub mod choices;
 pub mod clock;
 pub mod disk;
 pub mod draw;
 pub mod driver;
 pub mod env;
 pub mod excuse;
+pub mod expand;
 pub mod happening;
 pub mod instance;
 pub mod judge;

@@ -65,7 +65,6 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(scenario: &Scenario, seed: Seed) -> Self {
-        let mut jitter = seed.derive("operations").rng();
         let first = scenario.apps.iter().enumerate().map(|(app, a)| Operation {
             at: a.deploy_at.nanos(),
             action: Action::Deploy,
@@ -75,7 +74,7 @@ impl Operator {
             request: 0,
         });
         let later = scenario.operations.iter().map(|op| Operation {
-            at: op.at.get_ref().nanos() + jitter.between(0, op.jitter.nanos()),
+            at: op.at.get_ref().nanos(),
             action: op.what,
             app: scenario
                 .apps

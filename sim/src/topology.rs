@@ -128,7 +128,20 @@ impl Topology {
             .map(|(i, _)| i)
     }
 
-    /// The machines that a drawn target stands for; empty for those that only a running
+    /// How a scenario file names one machine. The operator's own is never struck, and has no
+    /// name: it counts as control.
+    pub fn target_of(&self, node: usize) -> Target {
+        let node = &self.nodes[node];
+        let region = node.region.map(|r| Pick::Named(self.regions[r].clone()));
+        match (node.kind, region) {
+            (NodeKind::Store, Some(region)) => Target::Store(region),
+            (NodeKind::Gateway, Some(region)) => Target::Gateways(region, Some(node.ordinal)),
+            (NodeKind::Host, Some(region)) => Target::Hosts(region, Some(node.ordinal)),
+            _ => Target::Control,
+        }
+    }
+
+    /// The machines that a settled target stands for; empty for those that only a running
     /// world can name.
     pub fn select(&self, target: &Target) -> NodeSet {
         let region = |p: &Pick| p.name().and_then(|n| self.region_index(n));

@@ -14,6 +14,7 @@ use crate::cells::{ActorSlot, actors_of, born};
 use crate::clock::SimTime;
 use crate::env::{Env, EnvSink, Stepped};
 use crate::excuse::Excuses;
+use crate::expand::expand;
 use crate::happening::{Flight, Happening, RequestStep};
 use crate::ledger::Written;
 use crate::operator::Operator;
@@ -68,9 +69,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(scenario: Scenario, seed: Seed) -> Self {
-        let env = Env::new(scenario, seed);
-        let faults = plan(&env.scenario, &env.topology, seed);
+    pub fn new(scenario: &Scenario, seed: Seed) -> Self {
+        let env = Env::new(expand(scenario, seed), seed);
+        let faults = plan(&env.scenario, &env.topology);
         let hosts = env
             .scenario
             .apps

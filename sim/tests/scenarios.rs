@@ -10,7 +10,7 @@ fn scenario(name: &str) -> Scenario {
 }
 
 fn run(scenario: Scenario, seed: u64) -> Report {
-    let mut world = World::new(scenario, Seed(seed));
+    let mut world = World::new(&scenario, Seed(seed));
     world.run(&mut Unobserved);
     world.report(seed)
 }
@@ -132,7 +132,7 @@ fn nothing_is_lost_on_the_wire() {
 /// The oracles must be able to fail: a region whose store is cut off for ever is not well.
 #[test]
 fn a_world_that_never_heals_is_not_called_well() {
-    let mut world = World::new(scenario("region-partition"), Seed(1));
+    let mut world = World::new(&scenario("region-partition"), Seed(1));
     let store = world
         .env
         .topology

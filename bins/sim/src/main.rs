@@ -183,7 +183,7 @@ fn speed(report: &Report, wall_seconds: f64) -> String {
 
 fn run_one(scenario: Scenario, seed: u64) -> (Report, f64) {
     let mut watch = Watch::new(scenario.duration.get_ref().nanos());
-    let mut world = World::new(scenario, Seed(seed));
+    let mut world = World::new(&scenario, Seed(seed));
     let begun = Instant::now();
     world.run(&mut watch);
     let wall_seconds = begun.elapsed().as_secs_f64();
@@ -223,7 +223,7 @@ impl Observer for Watch {
 
 fn write_trace(trace: &Trace) -> Result<bool, String> {
     let scenario = load(&trace.which)?;
-    let mut world = World::new(scenario, Seed(trace.which.seed));
+    let mut world = World::new(&scenario, Seed(trace.which.seed));
     match trace.describe {
         None => world.run(&mut determinism::Digests::new()),
         Some(number) => world.run(&mut determinism::Describe { number }),

@@ -46,10 +46,10 @@ pub(super) fn check(scenario: &Scenario) -> Checked {
         check_fault(scenario, fault)?;
     }
     check_random_faults(scenario)?;
-    match &scenario.regression {
-        Some(regression) if regression.seeds.get_ref().is_empty() => refuse(
-            &regression.seeds,
-            "a regression needs at least one seed; name those that showed it".into(),
+    match &scenario.bug {
+        Some(bug) if !(1..=1_000).contains(&bug.seeds.get_ref().len()) => refuse(
+            &bug.seeds,
+            "a bug needs from 1 to 1000 seeds; name those that showed it".into(),
         ),
         _ => Ok(()),
     }
@@ -82,7 +82,8 @@ fn check_times(s: &Scenario) -> Checked {
             format!("duration is {duration}; choose at least 30s"),
         );
     }
-    if settled > duration {
+    // A bug file may end where its bug has been seen.
+    if settled > duration && s.bug.is_none() {
         return refuse(
             &s.faults_end,
             format!(

@@ -1,13 +1,13 @@
 //! The scenario file, field by field. `scenarios/*.toml` show it in use.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::AppKind;
 use toml::Spanned;
 
 use super::{Span, Target};
 
 /// One whole scenario, as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Scenario {
     /// What `run` and `list` call it.
@@ -32,32 +32,42 @@ pub struct Scenario {
     #[serde(default)]
     pub clocks: Clocks,
     pub apps: Vec<App>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     pub random_faults: Option<RandomFaults>,
-    pub regression: Option<Regression>,
+    pub bug: Option<Bug>,
 }
 
-/// What a file of `scenarios/regressions` is kept for. A run does not look at it; the test
-/// of the corpus does.
-#[derive(Clone, Debug, Deserialize)]
+/// What a bug file says beside its plan: a scenario whose faults and operations are all
+/// explicit, so that it stays what it is when the code draws differently.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Regression {
+pub struct Bug {
     /// What happened, and what was wrong.
     pub showed: String,
-    /// Seeds with which it happened.
+    /// Seeds with which it happened, the one that showed it first.
     pub seeds: Spanned<Vec<u64>>,
-    /// Requests that may be refused or fail.
-    #[serde(default)]
-    pub lost_max: u64,
+    /// The guarantee that was broken, by its number in the design; 0: an actor found its own
+    /// state impossible.
+    pub guarantee: Option<u8>,
+    /// When it was broken.
+    pub at: Option<Span>,
+    /// Events up to there.
+    pub events: Option<u64>,
+    /// Of the program that found it.
+    pub commit: Option<String>,
+    /// What the plan was drawn from.
+    pub drawn_from: Option<String>,
+    /// For the corpus: requests that may be refused or fail.
+    pub lost_max: Option<u64>,
 }
 
 /// How many machines of what.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
     pub regions: Spanned<Vec<String>>,
@@ -77,7 +87,7 @@ pub struct Topology {
 }
 
 /// What the network does when nothing is wrong with it. Delays are one way.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     pub within_region: Span,
@@ -105,7 +115,7 @@ impl Default for Network {
 }
 
 /// What a store's disk does when nothing is wrong with it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Disks {
     /// Least and most time until a commit is durable.
@@ -121,7 +131,7 @@ impl Default for Disks {
 }
 
 /// How far the machines' clocks are from the truth from the beginning.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clocks {
     /// Each wall clock is off by up to this, either way.
@@ -140,7 +150,7 @@ impl Default for Clocks {
 }
 
 /// A tenant's app, with the version that is deployed first.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct App {
     pub name: Spanned<String>,
@@ -179,7 +189,7 @@ pub struct App {
     pub behaviour: Behaviour,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     #[default]
@@ -197,7 +207,7 @@ impl Kind {
 }
 
 /// What a version of an app does wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
     #[default]
@@ -213,12 +223,12 @@ pub enum Behaviour {
 }
 
 /// Something that the operator does.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     pub at: Spanned<Span>,
     /// The beginning is drawn from `at` to `at + jitter`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Span::is_zero")]
     pub jitter: Span,
     #[serde(rename = "do")]
     pub what: Action,
@@ -228,7 +238,7 @@ pub struct Operation {
     pub behaviour: Behaviour,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Push a new version.
@@ -242,7 +252,7 @@ pub enum Action {
 }
 
 /// Clients of an app: a Poisson process in each region.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
     pub app: Spanned<String>,
@@ -253,12 +263,12 @@ pub struct Traffic {
     pub regions: Spanned<Vec<String>>,
     pub from: Spanned<Span>,
     pub until: Option<Spanned<Span>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spikes: Vec<Spike>,
 }
 
 /// Load multiplied for a while.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spike {
     pub at: Spanned<Span>,
@@ -268,13 +278,13 @@ pub struct Spike {
 }
 
 /// One planned fault. Which fields a kind needs, `check.rs` says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     pub kind: Spanned<FaultKind>,
     pub at: Spanned<Span>,
     /// The beginning is drawn from `at` to `at + jitter`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Span::is_zero")]
     pub jitter: Span,
     #[serde(rename = "for")]
     pub length: Span,
@@ -282,20 +292,20 @@ pub struct Fault {
     /// The other side, for faults of the network; everything else when absent.
     pub against: Option<Spanned<Target>>,
     /// Only what `target` sends is lost.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
     pub per_million: Option<u32>,
     /// Added delay, or how far a clock jumps.
     pub by: Option<Span>,
     /// A clock jumps back instead of forward.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub backwards: bool,
     pub ppm: Option<u32>,
     /// How many times slower.
     pub times: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// Messages between target and against are lost.
@@ -350,7 +360,7 @@ impl FaultKind {
 }
 
 /// Faults drawn from the seed; each kind is left out in half the runs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomFaults {
     pub count: Spanned<u32>,
@@ -361,6 +371,14 @@ pub struct RandomFaults {
 
 fn liveness_within() -> Spanned<Span> {
     Spanned::new(0..0, Span::seconds(120))
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn everywhere() -> Spanned<Vec<String>> {

@@ -11,8 +11,8 @@ mod target;
 
 pub use builtin::{BUILTIN, Builtin};
 pub use format::{
-    Action, App, Behaviour, Clocks, Disks, Fault, FaultKind, Kind, Network, Operation,
-    RandomFaults, Regression, Scenario, Spike, Topology, Traffic,
+    Action, App, Behaviour, Bug, Clocks, Disks, Fault, FaultKind, Kind, Network, Operation,
+    RandomFaults, Scenario, Spike, Topology, Traffic,
 };
 pub use span::Span;
 pub use target::{Pick, Target};
@@ -60,6 +60,13 @@ impl Scenario {
         })?;
         check::check(&scenario).map_err(|c| error(Some(c.span.start), c.text))?;
         Ok(scenario)
+    }
+}
+
+impl Scenario {
+    /// The file that reads back as this scenario.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| unreachable!("plain data: {error}"))
     }
 }
 

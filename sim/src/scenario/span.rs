@@ -1,11 +1,11 @@
 //! Lengths of time as scenario files write them: `250us`, `40ms`, `12s`, `5m`, `1h`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Duration;
 
 /// A length of time, at most 48 hours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Span(pub u64);
 
 /// Longest span that a file may name, in nanoseconds.
@@ -22,6 +22,10 @@ impl Span {
 
     pub const fn micros(micros: u64) -> Self {
         Self(micros * 1_000)
+    }
+
+    pub const fn is_zero(&self) -> bool {
+        self.0 == 0
     }
 
     pub const fn nanos(self) -> u64 {
@@ -44,8 +48,15 @@ impl std::fmt::Display for Span {
             n if n.is_multiple_of(60_000_000_000) => write!(f, "{}m", n / 60_000_000_000),
             n if n.is_multiple_of(1_000_000_000) => write!(f, "{}s", n / 1_000_000_000),
             n if n.is_multiple_of(1_000_000) => write!(f, "{}ms", n / 1_000_000),
-            n => write!(f, "{}us", n / 1_000),
+            n if n.is_multiple_of(1_000) => write!(f, "{}us", n / 1_000),
+            n => write!(f, "{n}ns"),
         }
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
     }
 }
 
@@ -55,13 +66,14 @@ impl TryFrom<String> for Span {
     fn try_from(text: String) -> Result<Self, String> {
         let remedy = || {
             format!(
-                "`{text}` is no length of time; write a whole number and us, ms, s, m or h, such as \"90s\""
+                "`{text}` is no length of time; write a whole number and ns, us, ms, s, m or h, such as \"90s\""
             )
         };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| remedy())?;
         let scale: u64 = match unit {
+            "ns" => 1,
             "us" => 1_000,
             "ms" => 1_000_000,
             "s" => 1_000_000_000,
@@ -84,6 +96,7 @@ mod tests {
     #[test]
     fn spans_parse_and_print() {
         for (text, nanos) in [
+            ("7ns", 7),
             ("250us", 250_000),
             ("40ms", 40_000_000),
             ("12s", 12_000_000_000),

@@ -4,11 +4,11 @@
 //! are planned, `active-scheduler` is looked up in the store when the fault begins, because
 //! nobody can know it earlier.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A set of nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Target {
     /// Every node that the other side of the fault does not name.
     Rest,
@@ -65,6 +65,12 @@ impl Target {
 const REMEDY: &str = "use control, rest, region:NAME, store:NAME, gateways:NAME, gateway:NAME/0, \
                       hosts:NAME, host:NAME/0, any-region, any-store, any-gateway[:NAME], \
                       any-host[:NAME] or active-scheduler:NAME";
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
 
 impl TryFrom<String> for Target {
     type Error = String;

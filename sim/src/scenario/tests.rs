@@ -122,12 +122,12 @@ fn each_complaint_names_line_and_remedy() {
 }
 
 #[test]
-fn a_regression_has_seeds() {
+fn a_bug_has_seeds() {
     check(
         "[[apps]]",
-        "[regression]\nshowed = \"a\"\nseeds = []\n[[apps]]",
+        "[bug]\nshowed = \"a\"\nseeds = []\n[[apps]]",
         14,
-        "at least one seed",
+        "1 to 1000 seeds",
     );
 }
 
