@@ -12,8 +12,8 @@ use tidegate_kernel::{
 };
 use tidegate_kernel::{Duration, Note, Time};
 use tidegate_protocol::{
-    Address, FeedEntry, Key, Message, Precondition, Record, Role, SlotRecord, SlotState,
-    StoreCommit, Txn, Wake, WakeOutcome,
+    Address, FeedEntry, FenceRecord, Holder, Key, LeaseRecord, Message, Precondition, Record, Role,
+    SlotRecord, SlotState, StoreCommit, Txn, Wake, WakeOutcome,
 };
 use tidegate_store::{StoreActor, StoreConfig};
 
@@ -341,11 +341,42 @@ impl Storm {
                 self.start(candidate);
             }
         }
+        if self.rng.chance(10_000) {
+            self.usurp();
+        }
         for node in HOSTS {
             if self.rng.chance(20_000) && !self.silent_hosts.remove(&node) {
                 self.silent_hosts.insert(node);
             }
         }
+    }
+
+    /// A third candidate is elected, and dies at once.
+    fn usurp(&mut self) {
+        let Some((value, revision)) = self.engine.read(Key::FENCE).unwrap() else {
+            return;
+        };
+        let Record::Fence(fence) = Record::parse(&Key::Fence, &value).unwrap() else {
+            panic!("the key tells the kind");
+        };
+        let holder = Some(Holder { node: 99, index: 0 });
+        let epoch = fence.epoch + 1;
+        let fence = Record::Fence(FenceRecord { holder, epoch });
+        let lease = Record::Lease(LeaseRecord {
+            holder,
+            epoch,
+            beat: 0,
+        });
+        let unchanged = Precondition {
+            key: Key::FENCE.to_owned(),
+            revision,
+        };
+        let txn = Some(Txn {
+            preconditions: vec![unchanged],
+            writes: vec![write(&Key::Fence, &fence), write(&Key::Lease, &lease)],
+        });
+        let id = self.rng.u64();
+        self.send(WORLD, STORE, Message::StoreCommit(StoreCommit { id, txn }));
     }
 
     /// An instance starts, or ends, some time.
