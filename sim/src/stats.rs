@@ -26,6 +26,17 @@ pub struct Requests {
     pub left: u64,
 }
 
+impl Requests {
+    pub fn add(&mut self, other: &Requests) {
+        self.sent += other.sent;
+        self.served += other.served;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.unknown += other.unknown;
+        self.left += other.left;
+    }
+}
+
 #[derive(Debug)]
 pub struct Stats {
     pub requests: Requests,

@@ -18,6 +18,7 @@ use crate::expand::expand;
 use crate::happening::{Flight, Happening, RequestStep};
 use crate::ledger::Written;
 use crate::operator::Operator;
+use crate::oracle::Findings;
 use crate::plan::{PlannedFault, plan};
 use crate::request::Requests;
 use crate::scenario::Scenario;
@@ -149,22 +150,29 @@ impl World {
 
     /// Runs to the end of the scenario.
     pub fn run(&mut self, observer: &mut impl Observer) {
-        let mut number = 0;
+        self.run_until(observer, |_| false);
+    }
+
+    /// Runs to the end of the scenario, or until the oracles have found what is looked for.
+    pub fn run_until(&mut self, observer: &mut impl Observer, found: impl Fn(&Findings) -> bool) {
         while let Some((at, happening)) = self.env.queue.pop() {
             if at > self.duration {
                 break;
             }
             self.env.now = at;
             happening.fold(at, &mut self.env.trace);
+            let number = self.env.stats.events;
             observer.event(number, at, self.env.trace.value(), &happening);
             if matches!(happening, Happening::Checkpoint) {
                 observer.progress(at);
             }
-            number += 1;
+            self.env.stats.events = number + 1;
             self.happen(happening);
+            if found(&self.env.oracles.findings) {
+                return;
+            }
         }
         self.env.now = self.duration;
-        self.env.stats.events = number;
         self.judge_end();
     }
 

@@ -50,9 +50,9 @@ impl Observer for Describe {
 }
 
 /// Runs the scenario twice; true when every event is the same.
-pub(crate) fn check(which: &Which) -> Result<bool, String> {
-    let mut first = spawn(which, None)?;
-    let mut second = spawn(which, None)?;
+pub(crate) fn check(which: &Which, seed: u64) -> Result<bool, String> {
+    let mut first = spawn(which, seed, None)?;
+    let mut second = spawn(which, seed, None)?;
     let mut streams = [output(&mut first)?, output(&mut second)?];
     let mut count = 0;
     let mut last = [0; 8];
@@ -61,7 +61,7 @@ pub(crate) fn check(which: &Which) -> Result<bool, String> {
         if one != two {
             stop(first);
             stop(second);
-            return differ(which, count);
+            return differ(which, seed, count);
         }
         match one {
             Some(digest) => last = digest,
@@ -78,19 +78,19 @@ pub(crate) fn check(which: &Which) -> Result<bool, String> {
     println!(
         "{}, seed {}: {count} events are the same in two processes; trace {:016x}",
         which.scenario,
-        which.seed,
+        seed,
         u64::from_le_bytes(last)
     );
     Ok(true)
 }
 
-fn differ(which: &Which, number: u64) -> Result<bool, String> {
+fn differ(which: &Which, seed: u64, number: u64) -> Result<bool, String> {
     println!(
         "{}, seed {}: event {number} differs",
-        which.scenario, which.seed
+        which.scenario, seed
     );
     for name in ["one run", "the other"] {
-        let mut process = spawn(which, Some(number))?;
+        let mut process = spawn(which, seed, Some(number))?;
         let mut text = String::new();
         output(&mut process)?
             .read_to_string(&mut text)
@@ -107,14 +107,14 @@ fn differ(which: &Which, number: u64) -> Result<bool, String> {
     Ok(false)
 }
 
-fn spawn(which: &Which, describe: Option<u64>) -> Result<Child, String> {
+fn spawn(which: &Which, seed: u64, describe: Option<u64>) -> Result<Child, String> {
     let program = std::env::current_exe().map_err(|e| format!("this program is not found: {e}"))?;
     let mut command = Command::new(program);
     command
         .arg("trace")
         .arg(&which.scenario)
         .arg("--seed")
-        .arg(which.seed.to_string());
+        .arg(seed.to_string());
     if which.encode_messages {
         command.arg("--encode-messages");
     }

@@ -1,8 +1,12 @@
 //! The command line of the simulator: arguments, files and processes. What is simulated, and
 //! how, is in `tidegate_sim`.
 
+mod bug_files;
 mod determinism;
 mod json;
+mod panics;
+mod shrink;
+mod swarm;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
@@ -10,8 +14,9 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tidegate_sim::scenario::{BUILTIN, Builtin, FILE_BYTES_MAX, Scenario};
-use tidegate_sim::{Happening, Observer, Report, Seed, SimTime, World};
+use tidegate_sim::scenario::{BUILTIN, Bug, Builtin, FILE_BYTES_MAX, Scenario};
+use tidegate_sim::trial::{self, Until};
+use tidegate_sim::{Happening, Observer, Report, Seed, SimTime, World, drawn};
 
 /// Exit code for a broken guarantee, and for two runs that differ.
 const VIOLATED: u8 = 1;
@@ -28,8 +33,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a scenario and say what happened.
+    /// Run a scenario, a bug file or what a seed draws, and say what happened.
     Run(Run),
+    /// Run what many seeds draw, and keep a bug file of each that breaks a guarantee.
+    Swarm(swarm::Swarm),
+    /// Make a bug file small: the least plan that still breaks the same guarantee.
+    Shrink(shrink::Shrink),
     /// Name the built-in scenarios and what each is for.
     List,
     /// Run a scenario twice, in two processes, and compare every event.
@@ -41,17 +50,26 @@ enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Which {
-    /// A built-in scenario, or a file that ends in .toml.
+    /// A built-in scenario, a scenario or bug file that ends in .toml, or `drawn`: what a
+    /// swarm draws from the seed.
     pub(crate) scenario: String,
-    /// Decides everything that the scenario leaves open.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Decides everything that the scenario leaves open [default: the bug file's, or 1].
+    #[arg(long)]
+    seed: Option<u64>,
     /// Encode and decode every message on its way.
     #[arg(long)]
     pub(crate) encode_messages: bool,
 }
 
+impl Which {
+    pub(crate) fn seed(&self, scenario: &Scenario) -> u64 {
+        let known = || scenario.bug.as_ref()?.seeds.get_ref().first().copied();
+        self.seed.or_else(known).unwrap_or(1)
+    }
+}
+
 #[derive(Debug, Args)]
+#[command(after_help = "Example: tidegate-sim run region-partition --seed 42 --timeline")]
 struct Run {
     #[command(flatten)]
     which: Which,
@@ -86,8 +104,13 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(run) => run_seeds(&run),
+        Command::Swarm(swarm) => swarm::run(&swarm),
+        Command::Shrink(shrink) => shrink::run(&shrink),
         Command::List => list(),
-        Command::CheckDeterminism(which) => load(&which).and_then(|_| determinism::check(&which)),
+        Command::CheckDeterminism(which) => load(&which).and_then(|scenario| {
+            let seed = which.seed(&scenario);
+            determinism::check(&which, seed)
+        }),
         Command::Trace(trace) => write_trace(&trace),
     };
     match result {
@@ -111,25 +134,34 @@ fn list() -> Result<bool, String> {
 }
 
 /// A closed pipe is nobody's mistake.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn load(which: &Which) -> Result<Scenario, String> {
-    let name = which.scenario.as_str();
-    let mut scenario = match Builtin::find(name) {
-        Some(builtin) => parse(builtin.name, builtin.text)?,
-        None if name.ends_with(".toml") => parse(name, &read(name)?)?,
-        None => {
-            let known: Vec<&str> = BUILTIN.iter().map(|b| b.name).collect();
-            return Err(format!(
-                "there is no scenario `{name}`; name a file that ends in .toml, or one of {}",
-                known.join(", ")
-            ));
-        }
+pub(crate) fn load(which: &Which) -> Result<Scenario, String> {
+    let mut scenario = if which.scenario == drawn::NAME {
+        drawn::of_seed(Seed(which.seed.unwrap_or(1)))
+    } else {
+        load_named(&which.scenario)?
     };
     scenario.encode_messages |= which.encode_messages;
     Ok(scenario)
+}
+
+/// A built-in scenario, or a file.
+pub(crate) fn load_named(name: &str) -> Result<Scenario, String> {
+    match Builtin::find(name) {
+        Some(builtin) => parse(builtin.name, builtin.text),
+        None if name.ends_with(".toml") => parse(name, &read(name)?),
+        None => {
+            let known: Vec<&str> = BUILTIN.iter().map(|b| b.name).collect();
+            Err(format!(
+                "there is no scenario `{name}`; name a file that ends in .toml, `{}`, or one of {}",
+                drawn::NAME,
+                known.join(", ")
+            ))
+        }
+    }
 }
 
 fn parse(name: &str, text: &str) -> Result<Scenario, String> {
@@ -149,21 +181,25 @@ fn read(path: &str) -> Result<String, String> {
 
 fn run_seeds(run: &Run) -> Result<bool, String> {
     let scenario = load(&run.which)?;
-    for seed in run.which.seed..run.which.seed.saturating_add(run.seeds) {
-        let (report, wall_seconds) = run_one(scenario.clone(), seed);
-        let held = report.violation_count == 0;
-        if run.json {
-            print(&format!("{}\n", json::object(&report, wall_seconds)));
-        } else if run.seeds == 1 || !held {
-            print(&report.text(run.timeline));
-            print(&speed(&report, wall_seconds));
+    panics::keep_quiet();
+    if run.seeds == 1
+        && run.which.seed.is_none()
+        && let Some(bug) = &scenario.bug
+    {
+        return run_bug(run, &scenario, bug);
+    }
+    let first = run.which.seed(&scenario);
+    for seed in first..first.saturating_add(run.seeds) {
+        let drawn = run.which.scenario == drawn::NAME;
+        let held = if drawn {
+            let which = Which {
+                seed: Some(seed),
+                ..run.which.clone()
+            };
+            show_one(run, &load(&which)?, seed)
         } else {
-            let served = report.requests.served;
-            print(&format!(
-                "seed {seed:<8} served {served:<10} trace {:016x}\n",
-                report.trace_hash
-            ));
-        }
+            show_one(run, &scenario, seed)
+        };
         if !held {
             let name = &run.which.scenario;
             eprintln!("reproduce: tidegate-sim run {name} --seed {seed}");
@@ -171,6 +207,45 @@ fn run_seeds(run: &Run) -> Result<bool, String> {
         }
     }
     Ok(true)
+}
+
+/// Repeats what a bug file holds: with its own seeds, or with another order of events.
+fn run_bug(run: &Run, scenario: &Scenario, bug: &Bug) -> Result<bool, String> {
+    let known = bug.seeds.get_ref();
+    let Some(trial) = trial::run_bug(scenario, bug) else {
+        let held = show_one(run, scenario, known.first().copied().unwrap_or(1));
+        eprintln!(
+            "the bug does not show: {} other orders of events were tried as well",
+            trial::SCHEDULES
+        );
+        return Ok(held);
+    };
+    if !known.contains(&trial.seed) {
+        eprintln!(
+            "its own seed does not show it any more; seed {} does",
+            trial.seed
+        );
+    }
+    Ok(show_one(run, scenario, trial.seed))
+}
+
+/// True when every guarantee held.
+fn show_one(run: &Run, scenario: &Scenario, seed: u64) -> bool {
+    let (report, wall_seconds) = run_one(scenario, seed);
+    let held = report.violation_count == 0;
+    if run.json {
+        print(&format!("{}\n", json::object(&report, wall_seconds)));
+    } else if run.seeds == 1 || !held {
+        print(&report.text(run.timeline));
+        print(&speed(&report, wall_seconds));
+    } else {
+        let served = report.requests.served;
+        print(&format!(
+            "seed {seed:<8} served {served:<10} trace {:016x}\n",
+            report.trace_hash
+        ));
+    }
+    held
 }
 
 fn speed(report: &Report, wall_seconds: f64) -> String {
@@ -181,14 +256,25 @@ fn speed(report: &Report, wall_seconds: f64) -> String {
     )
 }
 
-fn run_one(scenario: Scenario, seed: u64) -> (Report, f64) {
+fn run_one(scenario: &Scenario, seed: u64) -> (Report, f64) {
     let mut watch = Watch::new(scenario.duration.get_ref().nanos());
-    let mut world = World::new(&scenario, Seed(seed));
+    let mut world = World::new(scenario, Seed(seed));
     let begun = Instant::now();
-    world.run(&mut watch);
+    trial::run_world(&mut world, Until::End, &mut watch);
     let wall_seconds = begun.elapsed().as_secs_f64();
     watch.bar.finish_and_clear();
-    (world.report(seed), wall_seconds)
+    let mut report = world.report(seed);
+    report.violations.iter_mut().for_each(panics::place);
+    (report, wall_seconds)
+}
+
+/// Where progress is shown: to people only.
+pub(crate) fn progress_target() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
 }
 
 /// Shows how far the run is, to people.
@@ -198,12 +284,7 @@ struct Watch {
 
 impl Watch {
     fn new(duration: SimTime) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(duration / 1_000_000_000), target);
+        let bar = ProgressBar::with_draw_target(Some(duration / 1_000_000_000), progress_target());
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} simulated seconds")
         {
             bar.set_style(style);
@@ -223,7 +304,7 @@ impl Observer for Watch {
 
 fn write_trace(trace: &Trace) -> Result<bool, String> {
     let scenario = load(&trace.which)?;
-    let mut world = World::new(&scenario, Seed(trace.which.seed));
+    let mut world = World::new(&scenario, Seed(trace.which.seed(&scenario)));
     match trace.describe {
         None => world.run(&mut determinism::Digests::new()),
         Some(number) => world.run(&mut determinism::Describe { number }),

@@ -35,10 +35,7 @@ pub fn draw_faults(
         let longest = settings.longest.as_millis();
         let length = choices.between(longest / 20, longest).max(1);
         let kind = choices.one_of(kinds);
-        let stops_machine = matches!(
-            kind,
-            FaultKind::Crash | FaultKind::Death | FaultKind::ProcessCrash | FaultKind::Pause
-        );
+        let stops_machine = kind.stops_machines();
         if stops_machine && begin < down_until || kind == FaultKind::Death && died {
             continue;
         }

@@ -339,6 +339,32 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Those that are drawn at random.
+    pub const DRAWN: &[Self] = &[
+        FaultKind::Partition,
+        FaultKind::Loss,
+        FaultKind::Latency,
+        FaultKind::Duplication,
+        FaultKind::Reordering,
+        FaultKind::Corruption,
+        FaultKind::Crash,
+        FaultKind::Death,
+        FaultKind::ProcessCrash,
+        FaultKind::Pause,
+        FaultKind::SlowDisk,
+        FaultKind::ClockJump,
+        FaultKind::ClockDrift,
+        FaultKind::SlowHost,
+    ];
+
+    /// Whether machines, or the platform's processes on them, stand still meanwhile.
+    pub const fn stops_machines(self) -> bool {
+        matches!(
+            self,
+            FaultKind::Crash | FaultKind::Death | FaultKind::ProcessCrash | FaultKind::Pause
+        )
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             FaultKind::Partition => "partition",

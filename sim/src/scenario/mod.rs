@@ -64,6 +64,11 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Whether a scenario that was made, not read, is one that a world can simulate.
+    pub fn validate(&self) -> Result<(), String> {
+        check::check(self).map_err(|complaint| complaint.text)
+    }
+
     /// The file that reads back as this scenario.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| unreachable!("plain data: {error}"))
