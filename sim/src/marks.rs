@@ -66,7 +66,10 @@ mod tests {
                 walk(&path, found);
             } else if name.ends_with(".rs") && name != "tests.rs" && name != "marks.rs" {
                 let source = std::fs::read_to_string(&path).unwrap();
-                let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                let product = source
+                    .split("#[cfg(test)]\nmod tests {")
+                    .next()
+                    .unwrap_or_default();
                 marks_in(product, found);
             }
         }

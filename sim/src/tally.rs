@@ -67,7 +67,13 @@ mod tests {
     #[test]
     fn the_order_of_trials_does_not_matter() {
         let trials: Vec<Trial> = (0..3)
-            .map(|seed| run(&crate::drawn::of_seed(tidegate_kernel::Seed(seed)), seed, Until::Any))
+            .map(|seed| {
+                run(
+                    &crate::drawn::of_seed(tidegate_kernel::Seed(seed)),
+                    seed,
+                    Until::Any,
+                )
+            })
             .collect();
         let text = |order: &[usize]| {
             let mut tally = Tally::default();

@@ -38,8 +38,8 @@ pub(crate) fn write(path: &Path, file: &Scenario) -> Result<(), String> {
         name = path.file_name().unwrap_or_default().to_string_lossy(),
     );
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
-    let mut temporary = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
+    let mut temporary =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
     temporary.write_all(text.as_bytes()).map_err(failed)?;
     temporary.persist(path).map_err(|e| failed(e.error))?;
     Ok(())

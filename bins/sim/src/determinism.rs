@@ -85,10 +85,7 @@ pub(crate) fn check(which: &Which, seed: u64) -> Result<bool, String> {
 }
 
 fn differ(which: &Which, seed: u64, number: u64) -> Result<bool, String> {
-    println!(
-        "{}, seed {}: event {number} differs",
-        which.scenario, seed
-    );
+    println!("{}, seed {}: event {number} differs", which.scenario, seed);
     for name in ["one run", "the other"] {
         let mut process = spawn(which, seed, Some(number))?;
         let mut text = String::new();

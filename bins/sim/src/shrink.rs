@@ -66,7 +66,14 @@ pub(crate) fn run(command: &Shrink) -> Result<bool, String> {
         None => Path::new(&command.file).with_extension("small.toml"),
     };
     bug_files::write(&out, &shrunk.file)?;
-    tell(command, &file, before.events, &shrunk, &out, begun.elapsed());
+    tell(
+        command,
+        &file,
+        before.events,
+        &shrunk,
+        &out,
+        begun.elapsed(),
+    );
     Ok(true)
 }
 
@@ -102,7 +109,11 @@ fn tell(
         ("regions", before.regions as u64, after.regions as u64),
         ("machines", before.machines as u64, after.machines as u64),
         ("apps", before.apps as u64, after.apps as u64),
-        ("operations", before.operations as u64, after.operations as u64),
+        (
+            "operations",
+            before.operations as u64,
+            after.operations as u64,
+        ),
         ("faults", before.faults as u64, after.faults as u64),
         ("seconds", before.seconds, after.seconds),
         ("events", before.events, after.events),

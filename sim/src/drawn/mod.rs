@@ -83,7 +83,23 @@ fn draw(choices: &mut Choices<'_>) -> Scenario {
     };
     let machines = topology::Topology::new(&scenario);
     scenario.faults = draw_faults(&settings, &kinds, &machines, choices);
+    spare_starts(&mut scenario);
     scenario
+}
+
+/// A host so slow that an app misses its start timeout is no fault that a deploy survives.
+fn spare_starts(scenario: &mut Scenario) {
+    // A start takes up to one and a half times what the app says.
+    let most = scenario.apps.iter().map(|app| {
+        let start = (app.boot.as_millis() * 3 / 2).max(1);
+        app.start_timeout.as_millis() * 3 / 4 / start
+    });
+    let most = most.min().unwrap_or(1).max(2) as u32;
+    for fault in &mut scenario.faults {
+        if *fault.kind.get_ref() == FaultKind::SlowHost {
+            fault.times = fault.times.map(|times| times.min(most));
+        }
+    }
 }
 
 fn draw_topology(kinds: &[FaultKind], choices: &mut Choices<'_>) -> Topology {
@@ -104,7 +120,10 @@ fn draw_network(choices: &mut Choices<'_>) -> Network {
     let near = choices.between(2, 60);
     Network {
         within_region: Span::micros(choices.between(80, 2_000)),
-        between_regions: [Span::millis(near), Span::millis(near + choices.between(0, 90))],
+        between_regions: [
+            Span::millis(near),
+            Span::millis(near + choices.between(0, 90)),
+        ],
         jitter: Span::micros(choices.between(0, 3_000)),
         loss_per_million: if choices.percent(20) {
             choices.between(100, 20_000) as u32
@@ -171,7 +190,11 @@ mod tests {
                     faults.iter().any(|f| f.kind.get_ref() == kind)
                 })
                 .count();
-            assert!((10..150).contains(&with), "{} in {with} of 200", kind.name());
+            assert!(
+                (10..150).contains(&with),
+                "{} in {with} of 200",
+                kind.name()
+            );
         }
     }
 }

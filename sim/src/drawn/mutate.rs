@@ -36,7 +36,8 @@ fn change(s: &mut Scenario, choices: &mut Choices<'_>) {
             let again = s.operations[index].clone();
             let later = again.at.get_ref().as_millis() + choices.between(1, 5_000);
             let at = given(Span::millis(later));
-            s.operations.push(crate::scenario::Operation { at, ..again });
+            s.operations
+                .push(crate::scenario::Operation { at, ..again });
         }
         7 if !s.apps.is_empty() => {
             let index = choices.index(s.apps.len());
@@ -70,7 +71,8 @@ fn add_fault(s: &mut Scenario, choices: &mut Choices<'_>) {
         until: Span(end.saturating_sub(longest.0)),
         longest,
     };
-    s.faults.extend(draw_faults(&settings, &kinds, &topology, choices));
+    s.faults
+        .extend(draw_faults(&settings, &kinds, &topology, choices));
 }
 
 /// One fault begins right after another, or an operation, so that the two meet. Faults that

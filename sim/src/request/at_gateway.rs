@@ -51,7 +51,9 @@ impl World {
         let delay = MS + exponential(&mut s.rng, CLIENT_JITTER_NS);
         let local = &self.gateways[region];
         let gateway = local[s.rng.index(local.len()).unwrap_or(0)];
+        let app = s.app;
         self.env.stats.requests.sent += 1;
+        self.judge_asked(app, region);
         let request = self.requests.insert(stream, region, self.env.now);
         self.requests.get(request).legs[0].gateway = gateway;
         self.next(request, delay, RequestStep::AtGateway);

@@ -8,6 +8,9 @@ use crate::instance::Phase;
 use crate::oracle::End;
 use crate::world::World;
 
+/// A request after the bound, with a wake before it, takes no longer.
+const ENDS_WITHIN_NS: u64 = 10_000 * MS;
+
 impl World {
     pub(super) fn judge_route(&mut self, gateway: u32, node: usize, instance: InstanceRef) {
         let env = &mut self.env;
@@ -77,6 +80,16 @@ impl World {
         oracles
             .answered
             .ended(host, end, late, excused, &mut oracles.findings);
+    }
+
+    /// A request is sent; after the bound its region has to serve it by the end of the run.
+    #[inline]
+    pub(super) fn judge_asked(&mut self, app: u32, region: usize) {
+        let now = self.env.now;
+        let in_time = now >= self.well_from && now + ENDS_WITHIN_NS <= self.duration;
+        if in_time && !self.operator.is_poisoned(app) && !self.operator.is_removed(app) {
+            self.env.oracles.progress.asked(region);
+        }
     }
 
     /// Whether something on the request's way was broken lately, or its app is.

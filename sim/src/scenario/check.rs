@@ -313,6 +313,9 @@ fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
     if *fault.target.get_ref() == Target::Rest {
         return refuse(&fault.target, "`rest` can only stand in `against`".into());
     }
+    if fault.length.is_zero() {
+        return refuse(&fault.at, "the fault lasts no time; give it a `for`".into());
+    }
     let end = Span(fault.at.get_ref().0 + fault.jitter.0 + fault.length.0);
     if end > *s.faults_end.get_ref() {
         return refuse(

@@ -89,7 +89,12 @@ impl List<'_> {
     }
 
     /// Leaves out a half, a quarter, ... of a list, down to single entries.
-    fn parts(&mut self, name: &str, count: usize, cut: impl Fn(&mut Scenario, &dyn Fn(usize) -> bool)) {
+    fn parts(
+        &mut self,
+        name: &str,
+        count: usize,
+        cut: impl Fn(&mut Scenario, &dyn Fn(usize) -> bool),
+    ) {
         let mut size = count;
         while size > 0 {
             for from in (0..count).step_by(size) {

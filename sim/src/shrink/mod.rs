@@ -6,6 +6,10 @@
 //! are tried from the largest to the smallest, again and again, until none is left that can
 //! be made: the plan is then minimal in the sense that no single cut keeps the bug.
 //!
+//! "The same" means the same guarantee and the same words about it, without names and
+//! numbers: a plan whose only gateway dies breaks guarantee 12 too, and is not the bug that
+//! was looked for.
+//!
 //! The bound within which everything has to be well is never made shorter when that is what
 //! was broken: a bound that is too short would be another bug.
 
@@ -47,10 +51,12 @@ pub fn shrink(file: &Scenario, mut go_on: impl FnMut(&Progress) -> bool) -> Opti
     let bug = file.bug.as_ref()?;
     let trial = trial::run_bug(file, bug)?;
     let guarantee = trial.violation.as_ref()?.guarantee;
+    let shape = shape(&trial.violation.as_ref()?.text, file);
     let mut work = Work {
         best: trial::bug_file(file, &trial, bug.commit.as_deref())?,
         trial,
         until: Until::Guarantee(guarantee),
+        shape,
     };
     let mut progress = Progress {
         tried: 0,
@@ -90,6 +96,7 @@ struct Work {
     best: Scenario,
     trial: Trial,
     until: Until,
+    shape: Vec<String>,
 }
 
 impl Work {
@@ -104,7 +111,10 @@ impl Work {
         let found = trial::schedules(bug)
             .take(1 + OTHER_SEEDS)
             .map(|seed| trial::run(candidate, seed, self.until))
-            .find(|trial| trial.violation.is_some());
+            .find(|trial| {
+                let violation = trial.violation.as_ref();
+                violation.is_some_and(|v| shape(&v.text, candidate) == self.shape)
+            });
         let Some(trial) = found else {
             return false;
         };
@@ -127,6 +137,17 @@ impl Work {
             is_minimal,
         }
     }
+}
+
+/// The words of a violation that do not depend on the plan: no numbers, no names.
+fn shape(text: &str, plan: &Scenario) -> Vec<String> {
+    let apps = plan.apps.iter().map(|a| a.name.get_ref());
+    let names: Vec<&String> = apps.chain(plan.topology.regions.get_ref()).collect();
+    text.split(|c: char| !(c.is_alphanumeric() || "-_./".contains(c)))
+        .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        .filter(|word| !names.iter().any(|name| name.as_str() == *word))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// How large a plan is, for telling by how much it became smaller.
@@ -158,4 +179,20 @@ impl Size {
 /// When the bug was seen, in nanoseconds.
 fn seen_at(bug: Option<&Bug>) -> Option<u64> {
     bug.and_then(|b| b.at).map(|at| at.nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_a_violation_has_no_names_and_no_numbers() {
+        let plan = crate::drawn::of_seed(tidegate_kernel::Seed(1));
+        let app = plan.apps[0].name.get_ref();
+        let text = format!("gw-mel-0 serves Some((2, 1)) of {app}, the newest is 17 (epoch)");
+        assert_eq!(
+            shape(&text, &plan),
+            ["serves", "of", "the", "newest", "is", "epoch"]
+        );
+    }
 }

@@ -1,15 +1,15 @@
 //! Plainer values for what a plan keeps.
 
-use crate::scenario::{
-    App, Behaviour, Clocks, Disks, Fault, Network, Scenario, Span, Traffic,
-};
+use crate::scenario::{App, Behaviour, Clocks, Disks, Fault, Network, Scenario, Span, Traffic};
 
 type Simplify<T> = fn(&mut T);
 
 pub(super) const ALL: &[(&str, Simplify<Scenario>)] = &[
     ("a calm network", |s| s.network = calm_network()),
     ("no base loss", |s| s.network.loss_per_million = 0),
-    ("no base duplication", |s| s.network.duplication_per_million = 0),
+    ("no base duplication", |s| {
+        s.network.duplication_per_million = 0
+    }),
     ("no base reordering", |s| s.network.reordering = false),
     ("no jitter", |s| s.network.jitter = Span::default()),
     ("right clocks", |s| {
@@ -20,7 +20,9 @@ pub(super) const ALL: &[(&str, Simplify<Scenario>)] = &[
     }),
     ("plain disks", |s| s.disks = Disks::default()),
     ("values on the wire", |s| s.encode_messages = false),
-    ("one gateway actor", |s| *s.topology.gateway_actors.get_mut() = 1),
+    ("one gateway actor", |s| {
+        *s.topology.gateway_actors.get_mut() = 1
+    }),
     ("one zone", |s| *s.topology.zones.get_mut() = 1),
 ];
 
@@ -30,7 +32,7 @@ pub(super) const OF_A_FAULT: &[(&str, Simplify<Fault>)] = &[
     ("a quarter as long", |f| f.length = part(f.length, 25)),
     ("shorter", |f| f.length = part(f.length, 70)),
     ("later by a tenth of its length", |f| {
-        let by = part(f.length, 10);
+        let by = Span::millis(f.length.as_millis() / 10);
         *f.at.get_mut() = Span(f.at.get_ref().0 + by.0);
         f.length = Span(f.length.0 - by.0);
     }),
@@ -91,7 +93,11 @@ pub(super) fn end_at(s: &mut Scenario, seen: Option<u64>) {
     s.apps.retain(|a| a.deploy_at < end);
     for traffic in &mut s.traffic {
         traffic.spikes.retain(|spike| *spike.at.get_ref() < end);
-        if traffic.until.as_ref().is_some_and(|u| *u.get_ref() > duration) {
+        if traffic
+            .until
+            .as_ref()
+            .is_some_and(|u| *u.get_ref() > duration)
+        {
             traffic.until = None;
         }
     }

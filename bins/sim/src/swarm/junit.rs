@@ -50,7 +50,14 @@ fn case(guarantee: u8, broken: &[&Found]) -> TestCase {
     status.set_message(text(first));
     let lines: Vec<String> = broken
         .iter()
-        .map(|found| format!("seed {}: {}\n{}", found.trial.seed, text(found), found.reproduce))
+        .map(|found| {
+            format!(
+                "seed {}: {}\n{}",
+                found.trial.seed,
+                text(found),
+                found.reproduce
+            )
+        })
         .collect();
     status.set_description(lines.join("\n"));
     TestCase::new(name, status)

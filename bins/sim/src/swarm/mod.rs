@@ -97,9 +97,9 @@ pub(crate) fn run(swarm: &Swarm) -> Result<bool, String> {
     };
     panics::keep_quiet();
     let begun = Instant::now();
-    let jobs = swarm.jobs.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
-    });
+    let jobs = swarm
+        .jobs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u64));
     let bar = progress_bar(swarm);
     let mut result = Outcome {
         tally: Tally::default(),
