@@ -31,6 +31,7 @@ pub mod report;
 pub mod request;
 pub mod scenario;
 pub mod stats;
+pub mod taped;
 pub mod topology;
 pub mod traffic;
 pub mod world;
