@@ -27,6 +27,7 @@ pub mod network;
 pub mod operator;
 pub mod oracle;
 pub mod plan;
+pub mod replay;
 pub mod report;
 pub mod request;
 pub mod scenario;

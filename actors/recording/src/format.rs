@@ -144,6 +144,19 @@ pub(crate) fn put<T: Serialize + ?Sized>(to: &mut Vec<u8>, value: &T) -> postcar
     postcard::serialize_with_flavor(value, Tail(to))
 }
 
+/// A frame with this payload.
+///
+/// # Errors
+/// The payload is longer than 4 GiB.
+pub fn frame(kind: Kind, payload: &[u8]) -> postcard::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, kind, |to| {
+        to.extend_from_slice(payload);
+        Ok(())
+    })?;
+    Ok(frame)
+}
+
 /// The frame that ends a segment, for whoever must end one in the writer's place.
 pub fn end_frame(end: End) -> Vec<u8> {
     let mut frame = Vec::new();
