@@ -27,7 +27,7 @@ pub use host::{Host, HostEnded, Hosted, SpawnError};
 pub use local::{Front, LocalCell};
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Replies};
 pub use node::{GATEWAY_MAIL_MAX, GatewaySeat, Node, NodeBuilder, StartError};
-pub use recorder::{RECORD_BYTES, RECORD_BYTES_MIN, Recorder, RecorderConfig};
+pub use recorder::{RECORD_BYTES_MIN, Recorder, RecorderConfig};
 pub use router::{
     AddressTaken, Endpoint, Inbound, Registration, Remote, Router, RouterCounts, Undelivered,
 };

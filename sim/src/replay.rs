@@ -48,13 +48,13 @@ impl<'a> Replay<'a> {
     pub fn new(recording: &'a Recording<'a>) -> Result<Self, Malformed> {
         let header = recording.header();
         let restored = AnyCell::restore(header.actor.role, recording.snapshot());
-        let cell = restored.map_err(|reason| Malformed {
-            offset: recording.snapshot_at(),
-            reason: format!(
+        let cell = restored.map_err(|reason| {
+            let reason = format!(
                 "the snapshot of a {} by build {} cannot be read by this build: {reason}; replay it with the build that wrote it",
                 header.actor.role.name(),
                 header.build
-            ),
+            );
+            Malformed::new(recording.snapshot_at(), reason)
         })?;
         Ok(Self {
             recording,
@@ -95,9 +95,8 @@ impl<'a> Replay<'a> {
                 None
             }
             Input::Call(call) => {
-                let gateway = self.cell.gateway().ok_or_else(|| Malformed {
-                    offset: step.offset,
-                    reason: "a direct call of an actor that takes none".into(),
+                let gateway = self.cell.gateway().ok_or_else(|| {
+                    Malformed::new(step.offset, "a direct call of an actor that takes none")
                 })?;
                 let answer = gateway.call(step.now, *call, &mut sink);
                 self.done.answer(&answer);

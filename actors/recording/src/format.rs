@@ -96,12 +96,17 @@ pub struct Malformed {
     /// Byte offset from the beginning of the file.
     pub offset: usize,
     pub reason: String,
+    /// It is only too short: it was cut off before there was anything to replay.
+    pub is_cut_off: bool,
 }
 
 impl Malformed {
-    pub(crate) fn new(offset: usize, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
-        Self { offset, reason }
+    pub fn new(offset: usize, reason: impl Into<String>) -> Self {
+        Self {
+            offset,
+            reason: reason.into(),
+            is_cut_off: false,
+        }
     }
 }
 

@@ -186,5 +186,8 @@ fn expect(bytes: &[u8], offset: usize, kind: Kind) -> Result<Frame<'_>, Malforme
 fn too_short(length: usize) -> Malformed {
     let reason =
         "the file was cut off before the end of its first snapshot; nothing can be replayed";
-    Malformed::new(length, reason)
+    Malformed {
+        is_cut_off: true,
+        ..Malformed::new(length, reason)
+    }
 }

@@ -27,8 +27,6 @@ pub(crate) use tape::Tape;
 
 /// Fewer bytes than this do not hold a few segments of each actor.
 pub const RECORD_BYTES_MIN: u64 = 16 << 20;
-/// What is kept of all actors when nothing else was asked for.
-pub const RECORD_BYTES: u64 = 256 << 20;
 /// A segment with a small snapshot is no longer than this.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 
