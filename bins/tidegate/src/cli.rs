@@ -99,7 +99,7 @@ pub(crate) struct RecordOptions {
     #[arg(long, value_name = "DIR", env = "TIDEGATE_RECORD")]
     pub(crate) record: Option<PathBuf>,
     /// How much is kept of it: bytes, or a number with K, M or G
-    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = record_bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "256M", requires = "record", value_parser = record_bytes)]
     pub(crate) record_bytes: u64,
 }
 

@@ -2,8 +2,9 @@
 //! bound on all of them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tidegate_protocol::Address;
@@ -35,7 +36,7 @@ pub(super) struct Place {
 
 impl Shelf {
     pub(super) fn open(dir: &Path, bytes_max: u64) -> io::Result<Shelf> {
-        fs::create_dir_all(dir)?;
+        make_folder(dir)?;
         let mut folders = BTreeMap::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -57,10 +58,14 @@ impl Shelf {
     pub(super) fn begin(&mut self, actor: Address) -> io::Result<Place> {
         let name = format!("{}-{}-{}", actor.role.name(), actor.index, actor.node);
         let path = self.dir.join(name);
-        fs::create_dir_all(&path)?;
+        make_folder(&path)?;
         let folder = self.folders.entry(path.clone()).or_default();
         let number = folder.files.back().map_or(1, |(number, _)| number + 1);
-        let file = File::create_new(path.join(file_name(number)))?;
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path.join(file_name(number)))?;
         folder.files.push_back((number, 0));
         folder.is_open = true;
         Ok(Place { folder: path, file })
@@ -136,6 +141,11 @@ impl Folder {
     }
 }
 
+/// Recordings hold what tenants keep secret, and are their node's alone.
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 fn file_name(number: u64) -> String {
     format!("{number:08}.{EXTENSION}")
 }
@@ -144,6 +154,7 @@ fn file_name(number: u64) -> String {
 mod tests {
     use super::*;
     use std::io::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
     use tidegate_protocol::{NodeId, Role};
 
     fn write(shelf: &mut Shelf, role: Role, bytes: usize) -> Place {
@@ -181,6 +192,8 @@ mod tests {
             "gateway-0-00000001/00000004.tgrec",
         ];
         assert_eq!(files(dir.path()), kept);
+        let mode = fs::metadata(dir.path().join(kept[0])).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "its node's alone");
         // Another process goes on where this one ended, within the same bound.
         fs::write(dir.path().join("edge-0-00000001/notes.txt"), "mine").unwrap();
         let mut shelf = Shelf::open(dir.path(), 100).unwrap();

@@ -88,13 +88,10 @@ fn a_folder_that_cannot_be_recorded_into_is_named() {
         .folder("site", &[("index.html", "a file")])
         .join("index.html");
     let data = platform.folder("other", &[]);
-    let mut command = platform.command(&["dev", "--no-sample", "--data"]);
-    let output = command
-        .arg(&data)
-        .arg("--record")
-        .arg(&file)
-        .output()
-        .expect("it runs");
+    let any = "127.0.0.1:0";
+    let mut command = platform.command(&["dev", "--no-sample", "--listen", any, "--api", any]);
+    command.arg("--data").arg(&data).arg("--record").arg(&file);
+    let output = command.output().expect("it runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     assert!(error.contains("cannot record into"), "{error}");
