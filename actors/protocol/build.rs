@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = protox::compile(["proto/message.proto", "proto/record.proto"], ["proto"])?;
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
+    // For snapshots of actors, which hold messages and records.
+    config.type_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]");
     for name in WITHOUT_HASH {
         config.type_attribute(format!("tidegate.v1.{name}"), "#[derive(Eq, Hash)]");
     }

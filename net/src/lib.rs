@@ -2,7 +2,8 @@
 //!
 //! [`Host`] drives actors that live on mailboxes; [`LocalCell`] drives one that a thread owns
 //! and calls directly (a gateway); [`Router`] takes their messages to where they belong;
-//! [`mesh`] carries them between nodes; [`Node`] puts these together. Nothing here decides
+//! [`mesh`] carries them between nodes; [`Recorder`] keeps what they are given;
+//! [`Node`] puts these together. Nothing here decides
 //! anything about apps, versions or instances: a message is data, an effect is an order.
 
 mod api_client;
@@ -15,6 +16,7 @@ mod mailbox;
 pub mod mesh;
 mod node;
 pub mod notes;
+mod recorder;
 mod router;
 mod sink;
 
@@ -25,6 +27,7 @@ pub use host::{Host, HostEnded, Hosted, SpawnError};
 pub use local::{Front, LocalCell};
 pub use mailbox::{MAIL_BYTES_MAX, MAIL_MAX, Replies};
 pub use node::{GATEWAY_MAIL_MAX, GatewaySeat, Node, NodeBuilder, StartError};
+pub use recorder::{RECORD_BYTES_MIN, Recorder, RecorderConfig};
 pub use router::{
     AddressTaken, Endpoint, Inbound, Registration, Remote, Router, RouterCounts, Undelivered,
 };

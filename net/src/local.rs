@@ -10,14 +10,17 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use serde::Serialize;
 use tidegate_kernel::{
-    Actor, Backoff, BlobCommand, Cell, Decision, DriverCommand, Duration, Effects, EngineOp, Event,
+    Actor, Backoff, BlobCommand, Called, Cell, Decision, DriverCommand, Duration, EngineOp, Event,
     Note, Now, Rng, Seed, Sink, Ticket, Time,
 };
 use tidegate_protocol::{Address, Message};
+use tidegate_recording::Writer;
 use tokio::sync::Notify;
 
 use crate::host::Alarm;
+use crate::recorder::{Recorder, Tape};
 use crate::sink::NodeSink;
 use crate::{Clock, Hands, Inbound, Router};
 
@@ -51,6 +54,7 @@ pub struct LocalCell<A, F> {
     front: F,
     seed: Seed,
     clock: Clock,
+    recorder: Option<Recorder>,
     state: RefCell<State<A>>,
     /// The time to wake has moved, or the actor has failed.
     changed: Notify,
@@ -58,13 +62,19 @@ pub struct LocalCell<A, F> {
 
 struct State<A> {
     /// None between two lives.
-    cell: Option<Cell<A>>,
+    living: Option<Living<A>>,
     sink: NodeSink,
     alarm: Alarm,
     wake_at: Option<Time>,
 }
 
-impl<A: Actor, F: Front> LocalCell<A, F> {
+/// One life. Dropped when the actor panics, and what is recorded of it ends there.
+struct Living<A> {
+    cell: Cell<A>,
+    recording: Option<Writer<Tape>>,
+}
+
+impl<A: Called + Serialize, F: Front> LocalCell<A, F> {
     /// An actor that begins its first life when [`LocalCell::run`] does.
     pub fn new(
         address: Address,
@@ -73,6 +83,7 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
         router: Router,
         clock: Clock,
         seed: Seed,
+        recorder: Option<Recorder>,
     ) -> Self {
         Self {
             address,
@@ -80,8 +91,9 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
             front,
             seed: seed.derive(&address.to_string()),
             clock,
+            recorder,
             state: RefCell::new(State {
-                cell: None,
+                living: None,
                 sink: NodeSink::new(address, router, Hands::none()),
                 alarm: Alarm::default(),
                 wake_at: None,
@@ -97,8 +109,11 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
     /// Calls the actor and carries out its effects. `None`: it has failed (now, or shortly
     /// before) and its next life has not begun.
     #[inline]
-    pub fn call<R>(&self, f: impl FnOnce(&mut A, Now, &mut Effects) -> R) -> Option<R> {
-        self.with(false, |cell, now, sink| cell.call(now, sink, f))
+    pub fn call(&self, call: A::Call<'_>) -> Option<A::Answer> {
+        self.with(false, |living, now, sink| match &mut living.recording {
+            Some(recording) => recording.call(&mut living.cell, now, call, sink),
+            None => living.cell.call(now, call, sink),
+        })
     }
 
     /// Brings the actor its messages and timers, for as long as the future is polled. To be
@@ -107,7 +122,7 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         let mut pauses = self.seed.derive("pauses").rng();
         for life in 0.. {
-            self.begin(self.seed.derive_index(life));
+            self.begin(life);
             while let Some(wake_at) = self.wake_at() {
                 tokio::select! {
                     biased;
@@ -120,11 +135,16 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
         }
     }
 
-    fn begin(&self, seed: Seed) {
+    fn begin(&self, life: u64) {
+        let seed = self.seed.derive_index(life);
         match catch_unwind(AssertUnwindSafe(|| (self.make)(seed.rng()))) {
             Ok(actor) => {
                 let mut state = self.state.borrow_mut();
-                state.cell = Some(Cell::new(actor));
+                let recorder = self.recorder.as_ref();
+                state.living = Some(Living {
+                    cell: Cell::new(actor),
+                    recording: recorder.map(|recorder| recorder.writer(self.address, life)),
+                });
                 state.alarm = Alarm::default();
                 state.wake_at = None;
                 drop(state);
@@ -137,7 +157,7 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
     /// When to wake, if ever; the outer `None`: the actor has failed.
     fn wake_at(&self) -> Option<Option<Time>> {
         let state = self.state.borrow();
-        state.cell.is_some().then_some(state.wake_at)
+        state.living.is_some().then_some(state.wake_at)
     }
 
     async fn sleep(&self, until: Option<Time>) {
@@ -149,14 +169,17 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
 
     fn step(&self, event: Event) {
         let was_timer = event == Event::Timer;
-        self.with(was_timer, |cell, now, sink| cell.step(now, event, sink));
+        self.with(was_timer, |living, now, sink| match &mut living.recording {
+            Some(recording) => recording.step(&mut living.cell, now, event, sink),
+            None => living.cell.step(now, event, sink),
+        });
     }
 
     fn tick(&self) {
         let mut state = self.state.borrow_mut();
         let now = self.clock.mono();
         state.wake_at = None;
-        let deadline = state.cell.as_ref().and_then(deadline);
+        let deadline = state.living.as_ref().and_then(deadline);
         if state.alarm.rang(now, deadline) {
             drop(state);
             self.step(Event::Timer);
@@ -168,24 +191,24 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
     fn with<R>(
         &self,
         was_timer: bool,
-        f: impl FnOnce(&mut Cell<A>, Now, &mut LocalSink<'_, F>) -> R,
+        f: impl FnOnce(&mut Living<A>, Now, &mut LocalSink<'_, F>) -> R,
     ) -> Option<R> {
         let mut state = self.state.borrow_mut();
         let State {
-            cell: slot,
+            living: slot,
             sink,
             alarm,
             wake_at,
         } = &mut *state;
-        let cell = slot.as_mut()?;
+        let living = slot.as_mut()?;
         let now = self.clock.now();
         let mut sink = LocalSink {
             node: sink,
             front: &self.front,
         };
-        match catch_unwind(AssertUnwindSafe(|| f(cell, now, &mut sink))) {
+        match catch_unwind(AssertUnwindSafe(|| f(living, now, &mut sink))) {
             Ok(result) => {
-                if let Some(at) = alarm.after_event(now.mono, deadline(cell), was_timer) {
+                if let Some(at) = alarm.after_event(now.mono, deadline(living), was_timer) {
                     *wake_at = Some(at);
                     self.changed.notify_one();
                 }
@@ -210,8 +233,8 @@ impl<A: Actor, F: Front> LocalCell<A, F> {
     }
 }
 
-fn deadline<A: Actor>(cell: &Cell<A>) -> Option<Time> {
-    cell.next_deadline().map(|(at, _)| at)
+fn deadline<A: Actor>(living: &Living<A>) -> Option<Time> {
+    living.cell.next_deadline().map(|(at, _)| at)
 }
 
 /// The node's sink, with a front for held requests.

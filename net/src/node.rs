@@ -5,13 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_kernel::{Actor, Rng, Seed};
+use serde::Serialize;
+use tidegate_kernel::{Actor, Called, Rng, Seed};
 use tidegate_protocol::{Address, NodeId, Role};
 
 use crate::mesh::{Mesh, MeshConfig, MeshError};
 use crate::{
     AddressTaken, ApiClient, Clock, Front, Hands, Host, HostEnded, Hosted, Inbound, LocalCell,
-    Replies, Router, SpawnError, entropy,
+    Recorder, Replies, Router, SpawnError, entropy,
 };
 
 /// Messages that may wait for one gateway thread.
@@ -25,6 +26,7 @@ pub struct NodeBuilder {
     seed: Option<Seed>,
     clock: Clock,
     mesh: Option<MeshConfig>,
+    recorder: Option<Recorder>,
 }
 
 /// Why a node did not start.
@@ -57,6 +59,7 @@ impl NodeBuilder {
             seed: None,
             clock: Clock::process(),
             mesh: None,
+            recorder: None,
         }
     }
 
@@ -89,6 +92,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Records all actors.
+    #[must_use]
+    pub fn recorder(mut self, recorder: Option<Recorder>) -> Self {
+        self.recorder = recorder;
+        self
+    }
+
     /// # Errors
     /// No entropy, or the mesh could not be started or joined.
     pub async fn start(self) -> Result<Node, StartError> {
@@ -97,7 +107,8 @@ impl NodeBuilder {
             None => entropy::seed().map_err(StartError::Entropy)?,
         };
         let router = Router::new(NodeId::of_name(&self.name));
-        let host = Host::start(router.clone(), self.clock, seed.derive("actors"))
+        let actors = seed.derive("actors");
+        let host = Host::start(router.clone(), self.clock, actors, self.recorder.clone())
             .await
             .map_err(StartError::Host)?;
         let mesh = match self.mesh {
@@ -118,6 +129,7 @@ impl NodeBuilder {
             router,
             host,
             mesh,
+            recorder: self.recorder,
         })
     }
 }
@@ -131,6 +143,7 @@ pub struct Node {
     router: Router,
     host: Host,
     mesh: Option<Mesh>,
+    recorder: Option<Recorder>,
 }
 
 impl Node {
@@ -173,7 +186,7 @@ impl Node {
     ///
     /// # Errors
     /// The address is in use, or the node is shutting down.
-    pub async fn spawn_actor<A: Actor + Send + 'static>(
+    pub async fn spawn_actor<A: Actor + Serialize + Send + 'static>(
         &self,
         role: Role,
         index: u16,
@@ -196,6 +209,7 @@ impl Node {
             router: self.router.clone(),
             clock: self.clock,
             seed: self.seed.derive("actors"),
+            recorder: self.recorder.clone(),
         })
     }
 
@@ -208,11 +222,16 @@ impl Node {
         ApiClient::new(self.router.clone(), first_id)
     }
 
-    /// Stops the actors, then leaves the mesh.
+    /// Stops the actors, leaves the mesh, and ends the recordings. Gateways' threads are to
+    /// be ended before.
     pub async fn shutdown(&self) {
         self.host.shutdown().await;
         if let Some(mesh) = &self.mesh {
             mesh.shutdown().await;
+        }
+        if let Some(recorder) = self.recorder.clone() {
+            // It fails only where it panics, and that is logged there.
+            let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
         }
     }
 }
@@ -223,6 +242,7 @@ pub struct GatewaySeat {
     router: Router,
     clock: Clock,
     seed: Seed,
+    recorder: Option<Recorder>,
 }
 
 impl GatewaySeat {
@@ -231,13 +251,21 @@ impl GatewaySeat {
     }
 
     /// The cell for this thread's gateway, and the messages for [`LocalCell::run`].
-    pub fn take<A: Actor, F: Front>(
+    pub fn take<A: Called + Serialize, F: Front>(
         self,
         make: impl Fn(Rng) -> A + 'static,
         front: F,
     ) -> (LocalCell<A, F>, Inbound) {
         let address = self.address();
-        let cell = LocalCell::new(address, make, front, self.router, self.clock, self.seed);
+        let cell = LocalCell::new(
+            address,
+            make,
+            front,
+            self.router,
+            self.clock,
+            self.seed,
+            self.recorder,
+        );
         (cell, self.inbound)
     }
 }

@@ -15,6 +15,7 @@ use tidegate_net::{
 use tidegate_protocol::{Address, Digest, Message, Probe, Role};
 
 /// Does what the payload of a probe says, and tells the asker when it is done.
+#[derive(serde::Serialize)]
 struct Puppet {
     life: u64,
     asker: Option<Address>,

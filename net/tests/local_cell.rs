@@ -5,12 +5,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidegate_kernel::{Actor, Decision, Effect, Effects, Event, Now, Refusal, Rng, Ticket, Time};
+use serde::{Deserialize, Serialize};
+use tidegate_kernel::{
+    Actor, Called, Decision, Effect, Effects, Event, Now, Refusal, Rng, Ticket, Time,
+};
 use tidegate_net::{Front, LocalCell, NodeBuilder};
 use tidegate_protocol::{Message, Probe, Role};
 
 /// Holds every request until a probe comes, and refuses those that wait for 20 ms.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Doorman {
     held: Vec<(Ticket, Time)>,
     next: u64,
@@ -28,6 +31,27 @@ impl Doorman {
         for (ticket, _) in self.held.drain(..) {
             let decision = Decision::Refuse(refusal.clone());
             fx.push(Effect::Resume { ticket, decision });
+        }
+    }
+}
+
+/// What a doorman is asked.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Ask {
+    Nothing,
+    Hold,
+    Panic,
+}
+
+impl Called for Doorman {
+    type Call<'a> = Ask;
+    type Answer = Option<Ticket>;
+
+    fn call(&mut self, now: Now, ask: Ask, _: &mut Effects) -> Option<Ticket> {
+        match ask {
+            Ask::Nothing => None,
+            Ask::Hold => Some(self.hold(now)),
+            Ask::Panic => panic!("as ordered"),
         }
     }
 }
@@ -70,11 +94,11 @@ async fn on_stage(
     let seen = Rc::new(Seen::default());
     let make = |_: Rng| Doorman::default();
     let (cell, inbound) = node.gateway_seat(0).unwrap().take(make, Rc::clone(&seen));
-    assert_eq!(cell.call(|_, _, _| ()), None, "its life has not begun");
+    assert_eq!(cell.call(Ask::Nothing), None, "its life has not begun");
     tokio::select! {
         () = cell.run(inbound) => unreachable!("it runs for ever"),
         () = async {
-            until(|| cell.call(|_, _, _| ()).is_some()).await;
+            until(|| cell.call(Ask::Nothing).is_some()).await;
             check(&node, &cell, &seen).await;
         } => {}
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it comes to no end"),
@@ -88,7 +112,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 fn hold(cell: &LocalCell<Doorman, Rc<Seen>>) -> Ticket {
-    cell.call(|doorman, now, _| doorman.hold(now)).unwrap()
+    cell.call(Ask::Hold).flatten().unwrap()
 }
 
 #[tokio::test]
@@ -123,9 +147,9 @@ async fn a_panic_in_a_call_voids_the_tickets_and_begins_a_new_life() {
     on_stage(async |_, cell, seen| {
         hold(cell);
         hold(cell);
-        let result = cell.call(|_, _, _| -> () { panic!("as ordered") });
+        let result = cell.call(Ask::Panic);
         assert_eq!((result, *seen.restarts.borrow()), (None, 1));
-        until(|| cell.call(|_, _, _| ()).is_some()).await;
+        until(|| cell.call(Ask::Nothing).is_some()).await;
         assert_eq!(hold(cell), Ticket(1), "a fresh actor");
     })
     .await;

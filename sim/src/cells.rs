@@ -16,6 +16,7 @@ use tidegate_sync::{Sync, SyncConfig};
 
 use crate::driver;
 use crate::scenario::Scenario;
+use crate::taped::Tape;
 use crate::topology::{NodeKind, Topology};
 
 /// Under which projects without host names of their own are reached.
@@ -35,20 +36,23 @@ pub enum AnyCell {
     Metald(Cell<Metald>),
 }
 
+/// Does the same with a cell of whatever actor.
 macro_rules! each {
     ($cell:expr, $c:ident => $body:expr) => {
         match $cell {
-            AnyCell::Control($c) => $body,
-            AnyCell::Sync($c) => $body,
-            AnyCell::Store($c) => $body,
-            AnyCell::Origin($c) => $body,
-            AnyCell::Gateway($c) => $body,
-            AnyCell::Edge($c) => $body,
-            AnyCell::Scheduler($c) => $body,
-            AnyCell::Metald($c) => $body,
+            $crate::cells::AnyCell::Control($c) => $body,
+            $crate::cells::AnyCell::Sync($c) => $body,
+            $crate::cells::AnyCell::Store($c) => $body,
+            $crate::cells::AnyCell::Origin($c) => $body,
+            $crate::cells::AnyCell::Gateway($c) => $body,
+            $crate::cells::AnyCell::Edge($c) => $body,
+            $crate::cells::AnyCell::Scheduler($c) => $body,
+            $crate::cells::AnyCell::Metald($c) => $body,
         }
     };
 }
+
+pub(crate) use each;
 
 impl AnyCell {
     /// One step, with the actor's own invariants checked after it in every build.
@@ -73,6 +77,7 @@ pub struct ActorSlot {
     pub node: usize,
     pub life: u32,
     pub cell: Option<AnyCell>,
+    pub(crate) tape: Option<Tape>,
     /// Number of the timer that counts, and the monotonic time that it is for.
     pub armed: u32,
     pub armed_for: Option<Time>,

@@ -118,6 +118,7 @@ impl World {
                     node,
                     life: 0,
                     cell: None,
+                    tape: None,
                     armed: 0,
                     armed_for: None,
                 });
@@ -358,9 +359,9 @@ impl World {
     /// One step of an actor, if it lives.
     pub(crate) fn step(&mut self, actor: u32, event: Event) {
         let slot = &mut self.actors[actor as usize];
-        let Some(cell) = &mut slot.cell else {
+        if slot.cell.is_none() {
             return;
-        };
+        }
         let now = self.env.nodes[slot.node].clock.now(self.env.now);
         self.env.oracles.findings.at = self.env.now;
         let mut sink = EnvSink {
@@ -372,7 +373,7 @@ impl World {
             },
             env: &mut self.env,
         };
-        cell.step(now, event, &mut sink);
+        slot.step(now, event, &mut sink);
         self.arm(actor);
         self.resume_held();
     }
@@ -419,6 +420,7 @@ impl World {
             &env.scenario,
             self.seed,
         );
+        slot.begin_tape();
         self.step(actor, Event::Start);
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{BlobCommand, Effect, Effects, Now, Rng, Time};
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
@@ -15,21 +16,21 @@ use crate::{
 };
 
 /// What an artifact needs a blob for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Claim {
     Manifest,
     /// A file of this many bytes.
     File(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Blob {
     /// The artifacts that wait for it.
     claims: BTreeMap<Digest, Claim>,
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Stage {
     /// In `unchecked`, or its check is at the blob store.
     Unknown,
@@ -39,7 +40,7 @@ enum Stage {
     Coming(Transfer, Route),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Blobs {
     sources: Sources,
     checks_max: usize,

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
     Backoff, BlobCommand, BlobReport, Duration, Effect, Effects, Note, Now, Rng, Time,
 };
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Settings of a fetcher.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FetcherConfig {
     /// Who has every blob, on the control node. Others are added by
     /// [`Fetcher::add_peer`].
@@ -72,14 +73,14 @@ pub enum Progress {
     Unusable { digest: Digest, reason: String },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Artifact {
     stage: Stage,
     backoff: Backoff,
     told_missing: bool,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Stage {
     /// In `queue`.
     Queued,
@@ -97,7 +98,7 @@ enum Stage {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Fetcher {
     config: FetcherConfig,
     rng: Rng,

@@ -3,13 +3,14 @@
 //! It keeps nothing but how many reads are at the blob store. One more than the bound is
 //! dropped, not queued: whoever asked asks again, and by then may want something else.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
     Actor, BlobCommand, BlobReport, Effect, Effects, Event, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
 /// Settings of an origin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OriginConfig {
     pub me: Address,
     /// Reads at the blob store at once; each holds at most `BLOB_CHUNK_BYTES`.
@@ -22,7 +23,7 @@ impl OriginConfig {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Origin {
     config: OriginConfig,
     reads: usize,

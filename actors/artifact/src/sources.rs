@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Now, Rng, Time};
 use tidegate_protocol::Address;
 
@@ -16,7 +17,7 @@ const ROUTE_MAX: usize = 4;
 /// How long a source that was silent is asked after all others.
 const AVOIDED_FOR: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sources {
     origin: Address,
     origin_first: bool,
@@ -95,7 +96,7 @@ impl Sources {
 
 /// The sources of one blob: the one that is asked, those that were not asked yet, those
 /// that were and stayed silent.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Route {
     order: VecDeque<Address>,
     unasked: usize,

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Backoff, Duration, Now, Rng, Time};
 use tidegate_protocol::{Bytes, limits};
 
@@ -33,7 +34,7 @@ pub(crate) struct Taken {
     pub(crate) ask: Vec<Piece>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     total: Option<u64>,
     appended: u64,

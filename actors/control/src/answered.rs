@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Time};
 use tidegate_protocol::{Address, ApiReply};
 
@@ -21,7 +22,7 @@ const KEPT_MAX: usize = 256;
 /// A request as its client knows it.
 pub(crate) type RequestName = (Address, u64);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answered {
     replies: BTreeMap<RequestName, (Write, ApiReply)>,
     order: VecDeque<(Time, RequestName)>,

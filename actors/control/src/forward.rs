@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Effects, Rng, Time};
 use tidegate_protocol::{Address, ApiReply, ApiRequest, ListInstances, Message, api_request};
 
 use crate::answered::RequestName;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Forwards {
     sync: Address,
     retry: Duration,
@@ -18,7 +19,7 @@ pub(crate) struct Forwards {
     pending: BTreeMap<u64, Forward>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Forward {
     name: RequestName,
     call: ListInstances,

@@ -22,6 +22,7 @@ mod tests;
 mod validate;
 mod view;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
     Actor, CommitId, Duration, Effect, Effects, Event, Mirror, Note, Now, Rng, Time,
 };
@@ -39,7 +40,7 @@ use requests::{Call, Proof, Request, Requests, Stage};
 use view::View;
 
 /// Settings of a control actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ControlConfig {
     pub me: Address,
     pub main_store: Address,
@@ -79,7 +80,7 @@ impl ControlConfig {
 }
 
 /// The control actor.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Control {
     config: ControlConfig,
     rng: Rng,

@@ -11,6 +11,7 @@
 //! from getting one host name, a version id from being given twice, and the epochs of a
 //! project's name from starting over after its removal.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Mirror;
 use tidegate_protocol::{
     Activate, ApiError, ApiReply, CountersRecord, CreateVersion, DeployRecord, DeployStep, Key,
@@ -21,7 +22,7 @@ use crate::validate;
 use crate::view::{View, redacted};
 
 /// A request that changes the main store.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Write {
     Create(Box<CreateVersion>),
     Activate(Activate),
@@ -44,7 +45,7 @@ impl Write {
 }
 
 /// By what a view shows that a commit was applied.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Witness {
     Version(Box<VersionSpec>),
     /// An epoch of a project begins with one commit, which names the epoch in its deploy.
@@ -75,7 +76,7 @@ impl Witness {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) txn: Txn,
     pub(crate) reply: ApiReply,

@@ -3,6 +3,7 @@
 //! A reply fits into one message whatever the store holds: a list stops before the bound and
 //! says so. Lists of versions show the newest. Values of variables are never shown.
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{ApiError, ApiReply, ProjectRecord, Prost as _, VersionStatus};
 
 use crate::plan::Fault;
@@ -12,7 +13,7 @@ use crate::view::View;
 const LIST_BYTES_MAX: usize = tidegate_protocol::limits::ENVELOPE_BYTES_MAX / 2;
 
 /// A request that only reads.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Read {
     Projects,
     Versions { project: String },

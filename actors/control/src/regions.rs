@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Duration, Effects, Mirror, Note, Rng, Time};
 use tidegate_protocol::{
     Address, Key, Message, Record, RegionHello, RegionRecord, RegionWelcome, Txn, Write,
@@ -17,7 +18,7 @@ use crate::view::View;
 /// Regions that are being stored at one time.
 const STORING_MAX: usize = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Regions {
     storing: BTreeMap<CommitId, (String, Time)>,
 }

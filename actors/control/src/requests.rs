@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Mirror, Time};
 use tidegate_protocol::{ApiError, ApiReply, Key, Precondition};
 
@@ -17,14 +18,14 @@ use crate::plan::{Fault, Plan, Witness, Write};
 use crate::read::Read;
 use crate::view::View;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Call {
     Read(Read),
     Write(Write),
 }
 
 /// A commit whose outcome is not known from its answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tried {
     preconditions: Vec<Precondition>,
     witness: Witness,
@@ -72,7 +73,7 @@ impl Tried {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Stage {
     Waiting {
         tried: Option<Tried>,
@@ -84,7 +85,7 @@ pub(crate) enum Stage {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) name: RequestName,
     pub(crate) call: Call,
@@ -120,7 +121,7 @@ impl Request {
 }
 
 /// Requests by order of arrival.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Requests {
     by_order: BTreeMap<u64, Request>,
     next: u64,

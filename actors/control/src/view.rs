@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Change;
 use tidegate_protocol::{
     CountersRecord, DeployRecord, Key, ProjectRecord, Record, RegionRecord, VersionSpec,
     VersionStatus,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct View {
     pub(crate) projects: BTreeMap<String, ProjectRecord>,
     pub(crate) versions: BTreeMap<u64, VersionSpec>,

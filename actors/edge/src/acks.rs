@@ -4,10 +4,11 @@
 //! applied commit when the mirror has reached its revision, after a conflict when the
 //! mirror has moved, and in any case after a while.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Duration, Effect, Effects, Now, Time};
 use tidegate_protocol::{StoreCommitReply, store_commit_reply::Outcome};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) enum Acks {
     #[default]
     Idle,

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Mirror;
 use tidegate_protocol::{AckRecord, Bytes, Digest, Key, NodeId, Record, Txn, Write};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Holding {
     /// Not known yet in this life.
     Unknown,
@@ -20,13 +21,13 @@ enum Holding {
     Unusable,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Artifact {
     holding: Holding,
     versions: BTreeSet<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     versions: BTreeMap<u64, Digest>,
     artifacts: BTreeMap<Digest, Artifact>,

@@ -19,6 +19,7 @@ mod ledger;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
     Actor, BlobReport, Change, CommitId, Duration, Effects, Event, Mirror, Note, Now, Rng, Seed,
@@ -33,7 +34,7 @@ use acks::Acks;
 use ledger::Ledger;
 
 /// Settings of an edge.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeConfig {
     pub me: Address,
     /// The operator's name of the node.
@@ -87,7 +88,7 @@ impl EdgeConfig {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Edge {
     config: EdgeConfig,
     rng: Rng,

@@ -1,9 +1,10 @@
 //! Settings of a gateway actor.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Duration;
 use tidegate_protocol::Address;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GatewayConfig {
     pub me: Address,
     pub region: String,

@@ -27,10 +27,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use config::GatewayConfig;
 use peers::Peers;
 use requests::{Request, Requests, Stage};
+use serde::{Deserialize, Serialize};
 use table::{Resolved, Table};
 use tidegate_kernel::{
-    Actor, Decision, Duration, Effects, Event, Mirror, Now, Outcome, Refusal, RequestHead, Rng,
-    Ticket, Time,
+    Actor, Called, Decision, Duration, Effects, Event, FrontCall, Mirror, Now, Outcome, Refusal,
+    RequestHead, Rng, Ticket, Time,
 };
 use tidegate_protocol::{Address, AppKind, Key, Message, NodeId, TrafficReport};
 use version::{Block, VersionIndex};
@@ -38,7 +39,7 @@ use version::{Block, VersionIndex};
 /// How often silent hosts, repeated wakes and refused instances are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Gateway {
     config: GatewayConfig,
     rng: Rng,
@@ -343,6 +344,19 @@ impl Gateway {
             .map(|version| version.id)
             .collect();
         fx.send(scheduler, Message::TrafficReport(TrafficReport { busy }));
+    }
+}
+
+impl Called for Gateway {
+    type Call<'a> = FrontCall<'a>;
+    type Answer = Option<Decision>;
+
+    #[inline]
+    fn call(&mut self, now: Now, call: FrontCall<'_>, fx: &mut Effects) -> Option<Decision> {
+        match call {
+            FrontCall::Decide(head) => Some(self.decide(now, &head, fx)),
+            FrontCall::Finished { ticket, outcome } => self.finished(now, ticket, outcome, fx),
+        }
     }
 }
 

@@ -3,16 +3,17 @@
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Rng, Time};
 use tidegate_protocol::{GatewayRecord, NodeId};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Peers {
     /// By region, then by node. Sync removes the ones that are silent.
     regions: BTreeMap<String, BTreeMap<NodeId, Peer>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Peer {
     endpoint: SocketAddr,
     refused_until: Time,

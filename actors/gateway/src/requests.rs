@@ -3,12 +3,13 @@
 //! A slab with generations: a ticket of a finished request finds nothing, and after warm-up
 //! admitting a request allocates nothing.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Ticket, Time};
 use tidegate_protocol::{InstanceRef, NodeId};
 
 use crate::version::VersionIndex;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// About to be placed.
     Arrived,
@@ -20,7 +21,7 @@ pub(crate) enum Stage {
     Static,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) version: VersionIndex,
     pub(crate) stage: Stage,
@@ -33,13 +34,13 @@ pub(crate) struct Request {
     pub(crate) avoid: Option<InstanceRef>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Requests {
     entries: Vec<Entry>,
     free: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     generation: u32,
     request: Option<Request>,

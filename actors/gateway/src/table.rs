@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::RouteRecord;
 
 use crate::version::{Version, VersionIndex};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
     /// Constant-time lookup; never iterated.
     hosts: IndexMap<Box<str>, Resolved, FxBuildHasher>,
@@ -25,7 +26,7 @@ pub(crate) struct Table {
     free: Vec<VersionIndex>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Resolved {
     Version(VersionIndex),
     /// Routed, but no epoch of it is whole here yet.

@@ -3,13 +3,14 @@
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Rng, Ticket, Time};
 use tidegate_protocol::{AppKind, Digest, InstanceRef, NodeId, VersionSpec};
 
 /// Position in the gateway's table of versions.
 pub(crate) type VersionIndex = u32;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Instance {
     pub(crate) instance: InstanceRef,
     pub(crate) endpoint: SocketAddr,
@@ -21,14 +22,14 @@ pub(crate) struct Instance {
 }
 
 /// The last answer of the scheduler that is still worth acting on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Block {
     None,
     NoCapacity { until: Time },
     Failed { until: Time, reason: String },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Version {
     pub(crate) id: u64,
     /// Absent after the record was deleted, while requests remain.
@@ -45,7 +46,7 @@ pub(crate) struct Version {
 }
 
 /// The part of a [`VersionSpec`] that routing needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     pub(crate) kind: AppKind,
     pub(crate) artifact: Digest,

@@ -1,10 +1,12 @@
 //! Exponential backoff with jitter.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Duration, Rng};
 
 /// Delays that double from `base` to `cap`; each is drawn from its upper half, so that
 /// clients that failed together do not return together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     base: Duration,
     cap: Duration,

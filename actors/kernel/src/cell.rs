@@ -1,10 +1,11 @@
 //! The one step that both worlds take.
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Message, StoreCommit};
 
 use crate::{
-    Actor, BlobCommand, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Note, Now,
-    Outbox, Ticket, Time,
+    Actor, BlobCommand, Called, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Note,
+    Now, Outbox, Ticket, Time,
 };
 
 /// Where a host carries out what an actor wants. Messages may be lost; the rest may be late.
@@ -18,10 +19,12 @@ pub trait Sink {
 }
 
 /// An actor with its outbox: what a host owns.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Cell<A> {
     actor: A,
     outbox: Outbox,
+    /// Empty between two steps.
+    #[serde(skip)]
     effects: Effects,
 }
 
@@ -39,18 +42,21 @@ impl<A: Actor> Cell<A> {
         for (to, body) in self.outbox.on_event(&event) {
             sink.send(to, body);
         }
-        self.call(now, sink, |actor, now, fx| actor.handle(now, event, fx));
+        self.act(sink, |actor, fx| actor.handle(now, event, fx));
     }
 
     /// Calls the actor directly (the gateway's hot path) and carries out its effects.
     #[inline]
-    pub fn call<R>(
-        &mut self,
-        now: Now,
-        sink: &mut impl Sink,
-        f: impl FnOnce(&mut A, Now, &mut Effects) -> R,
-    ) -> R {
-        let result = f(&mut self.actor, now, &mut self.effects);
+    pub fn call(&mut self, now: Now, call: A::Call<'_>, sink: &mut impl Sink) -> A::Answer
+    where
+        A: Called,
+    {
+        self.act(sink, |actor, fx| actor.call(now, call, fx))
+    }
+
+    #[inline]
+    fn act<R>(&mut self, sink: &mut impl Sink, f: impl FnOnce(&mut A, &mut Effects) -> R) -> R {
+        let result = f(&mut self.actor, &mut self.effects);
         #[cfg(debug_assertions)]
         self.actor.check();
         if !self.effects.is_empty() {

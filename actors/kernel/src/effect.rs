@@ -1,12 +1,13 @@
 //! What an actor can ask its host to do.
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Bytes, Digest, InstanceRef, Message, Txn, VersionSpec};
 
 use crate::{Decision, Note, Ticket};
 
 /// Names a commit that an actor asked for. Drawn at random for each life of an actor, so
 /// that an answer to a former life is never taken for one of this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CommitId(pub u64);
 
 /// One thing to do, in the order of the list.
@@ -44,7 +45,7 @@ pub enum Effect {
 }
 
 /// Work for the engine of a store. Carried out in order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum EngineOp {
     /// Commit the transactions one after the other and make them durable together.
     Commit { batch: u64, txns: Vec<Txn> },
@@ -59,7 +60,7 @@ pub enum EngineOp {
 }
 
 /// Work for the instance driver.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum DriverCommand {
     /// Report what runs, from this life or a former one.
     Inventory,
@@ -87,7 +88,7 @@ pub enum DriverCommand {
 }
 
 /// Work for the blob store of a node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum BlobCommand {
     /// Is the blob here, whole?
     Check { digest: Digest },

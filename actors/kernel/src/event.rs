@@ -1,11 +1,12 @@
 //! What can happen to an actor.
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{
     Address, Bytes, Digest, FeedEntry, InstanceRef, LogLine, Manifest, Message,
 };
 
 /// One input of [`crate::Actor::handle`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// First event of a life.
     Start,
@@ -21,7 +22,7 @@ pub enum Event {
 }
 
 /// What became of one transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommitOutcome {
     /// Durable, at this revision.
     Applied(u64),
@@ -32,7 +33,7 @@ pub enum CommitOutcome {
 }
 
 /// What became of a batch of commits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchOutcome {
     /// One for each transaction, in order.
     pub outcomes: Vec<CommitOutcome>,
@@ -43,7 +44,7 @@ pub struct BatchOutcome {
 }
 
 /// Answer of a store's engine.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum EngineReply {
     Committed {
         batch: u64,
@@ -67,7 +68,7 @@ pub enum EngineReply {
 }
 
 /// An instance that the driver found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverInstance {
     pub instance: InstanceRef,
     /// "ip:port" on which gateways reach it.
@@ -75,7 +76,7 @@ pub struct DriverInstance {
 }
 
 /// What the instance driver saw.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum DriverReport {
     Inventory(Vec<DriverInstance>),
     /// It was started; nothing is known of its health.
@@ -106,7 +107,7 @@ pub enum DriverReport {
 }
 
 /// What the blob store answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum BlobReport {
     Checked {
         digest: Digest,

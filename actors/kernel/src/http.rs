@@ -5,25 +5,36 @@
 
 use core::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Digest, InstanceRef, NodeId};
 
 use crate::{Duration, Time};
 
 /// What a gateway needs to know of a request, parsed and checked by the front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestHead<'a> {
     /// Lower case, without a port.
+    #[serde(borrow)]
     pub host: &'a str,
     /// It comes from the gateway of another region, which applied all policies.
     pub hopped: bool,
 }
 
+/// What a front asks of its gateway actor: data, like every input, so that it can be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FrontCall<'a> {
+    /// A request has come: what is to be done with it?
+    Decide(#[serde(borrow)] RequestHead<'a>),
+    /// A request has ended, or could not be sent where it was to go.
+    Finished { ticket: Ticket, outcome: Outcome },
+}
+
 /// One admitted request at one gateway actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// What to do with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Decision {
     /// Send it to an instance.
     Forward {
@@ -53,7 +64,7 @@ pub enum Decision {
 }
 
 /// Why a request gets an error instead of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Refusal {
     /// No route has this host name.
     UnknownHost,
@@ -125,7 +136,7 @@ impl Refusal {
 }
 
 /// How an admitted request ended, as its front saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The whole answer went to the client.
     Answered,

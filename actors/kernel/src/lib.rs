@@ -23,6 +23,8 @@ mod place;
 mod rng;
 mod time;
 
+use serde::{Deserialize, Serialize};
+
 pub use backoff::Backoff;
 pub use bounded::Bounded;
 pub use cell::{Cell, Sink};
@@ -30,7 +32,7 @@ pub use effect::{BlobCommand, CommitId, DriverCommand, Effect, Effects, EngineOp
 pub use event::{
     BatchOutcome, BlobReport, CommitOutcome, DriverInstance, DriverReport, EngineReply, Event,
 };
-pub use http::{Decision, Outcome, Refusal, RequestHead, Ticket};
+pub use http::{Decision, FrontCall, Outcome, Refusal, RequestHead, Ticket};
 pub use mirror::{Change, Mirror};
 pub use note::Note;
 pub use outbox::Outbox;
@@ -50,4 +52,13 @@ pub trait Actor {
     /// Panics when an invariant of its own is broken. Called after every event in
     /// simulation and in debug builds.
     fn check(&self) {}
+}
+
+/// An actor that is also called directly, without a mailbox, by the thread that owns it. What
+/// it is called with is data, as an event is.
+pub trait Called: Actor {
+    type Call<'a>: Copy + Serialize + Deserialize<'a>;
+    type Answer: Serialize;
+
+    fn call(&mut self, now: Now, call: Self::Call<'_>, fx: &mut Effects) -> Self::Answer;
 }

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{
     Address, Bytes, FeedEntry, Key, Message, Precondition, Record, StoreFeed, StoreWatch,
 };
@@ -36,7 +37,7 @@ pub struct Change {
     pub revision: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Mirror {
     store: Address,
     prefixes: Vec<String>,

@@ -2,9 +2,10 @@
 //! oracles of the simulator read. An oracle trusts no note where it can look at the world
 //! instead.
 
+use serde::Serialize;
 use tidegate_protocol::{Address, DeployStep, Digest, InstanceRef, InstanceState, NodeId};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Note {
     /// This scheduler became the active one of its region.
     Elected { epoch: u64 },

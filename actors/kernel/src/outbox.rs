@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Message, store_commit_reply::Outcome};
 
 use crate::{CommitId, Event, Note};
@@ -14,7 +15,7 @@ use crate::{CommitId, Event, Note};
 /// Messages that may wait for commits in one actor.
 const WAITING_MAX: usize = 65_536;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outbox {
     waiting: BTreeMap<CommitId, Vec<(Address, Message)>>,
     count: usize,

@@ -1,11 +1,15 @@
 //! Time as an actor sees it: two clocks of its own host.
 
+use serde::{Deserialize, Serialize};
+
 /// Length of time, in nanoseconds.
 pub use core::time::Duration;
 
 /// Monotonic time of a host: nanoseconds since an arbitrary start. For leases and timeouts;
 /// it means nothing on another host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Time(pub u64);
 
 impl Time {
@@ -39,13 +43,15 @@ impl std::fmt::Display for Time {
 
 /// Wall time of a host: milliseconds since 1970-01-01 UTC. For calendars and bills; it may
 /// jump either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct WallTime {
     pub unix_ms: u64,
 }
 
 /// Both clocks, read once for an event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     pub mono: Time,
     pub wall: WallTime,

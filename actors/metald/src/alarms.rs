@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Deserializer, Serialize};
 use tidegate_kernel::Time;
 
 use crate::life::Life;
 
 /// What a deadline is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Subject {
     HostBeat,
     InstancesBeat,
@@ -23,10 +24,33 @@ pub(crate) enum Subject {
 /// A moment, and why it matters.
 pub(crate) type Deadline = (Time, &'static str);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Alarms {
     order: BTreeSet<(Time, Subject)>,
+    #[serde(deserialize_with = "restore_deadlines")]
     by_subject: BTreeMap<Subject, Deadline>,
+}
+
+/// Restores a deadline from a snapshot.
+pub(crate) fn restore_deadline<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Deadline>, D::Error> {
+    let kept: Option<(Time, String)> = Deserialize::deserialize(from)?;
+    Ok(kept.map(with_static_text))
+}
+
+fn restore_deadlines<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<BTreeMap<Subject, Deadline>, D::Error> {
+    let kept: BTreeMap<Subject, (Time, String)> = Deserialize::deserialize(from)?;
+    let restored = kept.into_iter().map(|(s, d)| (s, with_static_text(d)));
+    Ok(restored.collect())
+}
+
+/// A production actor has its reasons from the program's text and never gets here; a replay
+/// restores a few short ones for each snapshot that it reads, and ends.
+fn with_static_text((at, why): (Time, String)) -> Deadline {
+    (at, why.leak())
 }
 
 impl Alarms {

@@ -1,10 +1,11 @@
 //! The named settings of a metald.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Duration;
 use tidegate_protocol::{Address, HostState};
 
 /// Settings of one [`crate::Metald`]; the defaults are those of `docs/flows.md`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetaldConfig {
     /// Its own address; the node is the host that slots name.
     pub me: Address,

@@ -3,12 +3,13 @@
 //! One check is in flight at a time, so that a slow instance is not buried under checks; one
 //! that stays without an answer counts as failed.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Time};
 
 use crate::{MetaldConfig, alarms::Deadline};
 
 /// Where the checking of one instance stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Probe {
     /// The next check is due then.
     Idle { next: Time },

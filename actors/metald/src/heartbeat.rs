@@ -5,6 +5,7 @@
 //! from the wall clock, so that a restarted host does not repeat the number of its former
 //! life and look silent.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Effects, Now, Rng};
 use tidegate_protocol::{
     Bytes, HostRecord, InstanceStatus, InstancesRecord, Key, Record, Txn, Write, limits,
@@ -18,7 +19,7 @@ const STATUS_BYTES_MAX: usize = 36;
 /// Instances that fit one record; further ones are not named in it.
 pub(crate) const STATUSES_MAX: usize = (limits::VALUE_BYTES_MAX - 64) / STATUS_BYTES_MAX;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Heartbeat {
     last: u64,
 }

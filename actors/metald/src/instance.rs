@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, DriverCommand, Duration, Effect, Effects, Note, Now, Time};
 use tidegate_protocol::{Digest, InstanceStatus, VersionSpec, limits};
 
@@ -32,13 +33,13 @@ pub(crate) struct Turn<'a> {
 }
 
 /// A write to the slot whose effect the mirror does not show yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PendingCommit {
     pub(crate) id: CommitId,
     pub(crate) until: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Instance {
     pub(crate) life: Life,
     /// `None`: its version is gone.

@@ -3,11 +3,12 @@
 //! A life is one epoch of one slot. Whether it may go on is read from the newest record of
 //! the slot alone; this is the only place where the two are compared.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Time;
 use tidegate_protocol::{InstanceRef, Key, NodeId, SlotRecord, SlotState};
 
 /// A slot, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) version: u64,
     pub(crate) index: u32,
@@ -23,7 +24,7 @@ impl Place {
 }
 
 /// One life of a slot; the ordered twin of [`InstanceRef`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Life {
     pub(crate) place: Place,
     pub(crate) epoch: u64,
@@ -53,7 +54,7 @@ impl From<Life> for InstanceRef {
 }
 
 /// How metald knows of a life's claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Claim {
     /// By a message only; the mirror has not shown it yet.
     Announced { since: Time, look_at: Time },

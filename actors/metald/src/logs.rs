@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{DriverCommand, Effect, Effects, Note, Now};
 use tidegate_protocol::{Address, Bytes, LogData, LogLine, LogRead, Message};
 
@@ -13,14 +14,14 @@ use crate::{
     alarms::{Alarms, Subject},
 };
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Asker {
     address: Address,
     id: u64,
 }
 
 /// The reads that are at the driver.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LogReads {
     last: u64,
     asked: BTreeMap<u64, Asker>,

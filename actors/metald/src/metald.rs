@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
     Actor, Change, DriverCommand, DriverInstance, DriverReport, Duration, Effect, Effects, Event,
@@ -16,7 +17,7 @@ use tidegate_protocol::{
 
 use crate::{
     MetaldConfig,
-    alarms::{Alarms, Deadline, Subject},
+    alarms::{Alarms, Deadline, Subject, restore_deadline},
     converge,
     heartbeat::Heartbeat,
     instance::Instance,
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The state machine of one host. See the crate's page.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Metald {
     pub(crate) config: MetaldConfig,
     pub(crate) rng: Rng,
@@ -40,6 +41,7 @@ pub struct Metald {
     pub(crate) logs: LogReads,
     heartbeat: Heartbeat,
     /// The earliest of all deadlines; computed once for each event.
+    #[serde(deserialize_with = "restore_deadline")]
     wake: Option<Deadline>,
 }
 

@@ -5,6 +5,7 @@
 //! names this host and its epoch is adopted, and the rest is ended: also an instance whose
 //! version is gone, since nobody can say how to check or to stop it.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{DriverCommand, DriverInstance, DriverReport, Effect, Effects, Now};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     states::{Running, Starting, State, Stop, Stopping},
 };
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Waits for the inventory, and for a live mirror.
     Recovering {

@@ -3,12 +3,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Change;
 use tidegate_protocol::{Address, Key, LeaseRecord, NodeId, Record, Role, SlotRecord, VersionSpec};
 
 use crate::life::Place;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Region {
     slots: BTreeMap<Place, SlotRecord>,
     versions: BTreeMap<u64, Arc<VersionSpec>>,

@@ -1,12 +1,13 @@
 //! The six states of an instance, one struct for each: what is known in it, and when it has
 //! to end.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Time};
 use tidegate_protocol::{Digest, InstanceState};
 
 use crate::{alarms::Deadline, health::Probe};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     Provisioning(Provisioning),
     Starting(Starting),
@@ -17,14 +18,14 @@ pub(crate) enum State {
 }
 
 /// Its artifact is fetched, then the driver makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Provisioning {
     /// It has to be healthy by then.
     pub(crate) start_by: Time,
     pub(crate) step: Make,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Make {
     /// The driver knows nothing of it yet.
     Fetching(Digest),
@@ -33,7 +34,7 @@ pub(crate) enum Make {
 }
 
 /// It was started, and is not healthy yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Starting {
     pub(crate) start_by: Time,
     pub(crate) endpoint: String,
@@ -43,7 +44,7 @@ pub(crate) struct Starting {
 }
 
 /// It was healthy, and has not failed too often since.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) endpoint: String,
     pub(crate) probe: Probe,
@@ -52,12 +53,12 @@ pub(crate) struct Running {
 }
 
 /// It is being ended, because nobody wants it any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stopping {
     pub(crate) step: Stop,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stop {
     /// It still answers, until the gateways know.
     LameDuck { until: Time },
@@ -68,7 +69,7 @@ pub(crate) enum Stop {
 }
 
 /// It was told to end at once, and the driver has not said that it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Killing {
     pub(crate) again_at: Time,
     /// Not for the first time: the inventory was asked for after it.
@@ -76,17 +77,17 @@ pub(crate) struct Killing {
 }
 
 /// Nothing of it is left; its slot may have to be freed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stopped;
 
 /// It failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) reason: String,
     pub(crate) step: Remains,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Remains {
     /// It was killed, and its end is waited for.
     Killing(Killing),

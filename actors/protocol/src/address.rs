@@ -1,10 +1,14 @@
 //! Who a message is from and whom it is for.
 
+use serde::{Deserialize, Serialize};
+
 use crate::WireAddress;
 
 /// A machine (or process) that takes part. Given by the operator's name for it in
 /// production, by the topology in simulation; 0 is nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NodeId(pub u32);
 
 impl NodeId {
@@ -29,7 +33,7 @@ impl std::fmt::Display for NodeId {
 }
 
 /// What an actor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Role {
     Control = 1,
@@ -76,7 +80,7 @@ impl Role {
 
 /// One actor. A node may run several of a role (a gateway actor for each worker thread, the
 /// main store and a partition store); `index` tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     pub node: NodeId,
     pub role: Role,

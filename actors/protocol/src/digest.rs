@@ -1,9 +1,10 @@
 //! Content addresses.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// SHA-256 of a blob. An artifact is named by the digest of its encoded manifest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 impl std::fmt::Display for Digest {

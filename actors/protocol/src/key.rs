@@ -1,10 +1,12 @@
 //! Names of the records in the stores. Numbers are fixed-width hexadecimal, so that the
 //! order of keys is the order of numbers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::NodeId;
 
 /// A parsed key. [`Key::parse`] is the inverse of `to_string`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Key {
     /// Main store.
     Project(String),

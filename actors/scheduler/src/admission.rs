@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Effects, Note, Now, Time};
 use tidegate_protocol::{Address, Message, Wake, WakeOutcome, WakeReply};
 
@@ -13,7 +14,7 @@ use crate::Scheduler;
 /// An entry that nobody has asked for in so long leaves the queue.
 const FRESH: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Queue {
     order: tidegate_kernel::Bounded<u64>,
     /// When each version in the order was last asked for.

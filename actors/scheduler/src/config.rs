@@ -1,9 +1,10 @@
 //! Settings of a scheduler.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Duration;
 use tidegate_protocol::Address;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SchedulerConfig {
     pub me: Address,
     /// Partition store of the region.

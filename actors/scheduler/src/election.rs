@@ -6,6 +6,7 @@
 //! fence record, every slot commit names the fence's revision, and so the store refuses
 //! whoever was elected before. The lease only keeps the peace.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Duration, Effects, Mirror, Note, Now, Time};
 use tidegate_protocol::{
     Address, FenceRecord, Holder, Key, LeaseRecord, Precondition, Record, Txn, Write,
@@ -14,7 +15,7 @@ use tidegate_protocol::{
 
 use crate::SchedulerConfig;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum State {
     Standby,
     Campaigning {
@@ -25,7 +26,7 @@ pub(crate) enum State {
     Active(Term),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Term {
     pub(crate) epoch: u64,
     /// Revision of the fence record that this election wrote.
@@ -50,7 +51,7 @@ impl Term {
 /// How often a standby looks whether it may campaign.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Election {
     me: Address,
     pub(crate) state: State,

@@ -24,6 +24,7 @@ use admission::Queue;
 pub use config::SchedulerConfig;
 use election::{Election, Turn};
 pub use placement::{Candidate, choose_host};
+use serde::{Deserialize, Serialize};
 use slots::Pending;
 use tidegate_kernel::{
     Actor, Change, CommitId, Duration, Effect, Effects, Event, Mirror, Now, Rng, Time,
@@ -36,7 +37,7 @@ use view::{Failure, View};
 /// How often the active scheduler looks at what time alone can change.
 const TICK: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Scheduler {
     config: SchedulerConfig,
     rng: Rng,

@@ -1,5 +1,6 @@
 //! What the active scheduler writes to slots: claims, stops and reclaims.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{CommitId, Effect, Effects, Note, Now, Time};
 use tidegate_protocol::{
     Address, Key, Message, NodeId, Provision, Record, Role, SlotRecord, SlotState, Stop, Txn,
@@ -10,7 +11,7 @@ use crate::election::{Turn, write};
 use crate::{Scheduler, choose_host};
 
 /// A commit on one slot, from its sending until the mirror shows its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) commit: CommitId,
     pub(crate) until: Time,
@@ -22,7 +23,7 @@ pub(crate) struct Pending {
     pub(crate) shown: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// None came, or the store refused to try.
     None,

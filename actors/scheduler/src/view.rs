@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Backoff, Duration, Mirror, Now, Time};
 use tidegate_protocol::{
     Address, GatewayRecord, HostRecord, HostState, InstanceRef, NodeId, Role, SlotRecord,
@@ -11,7 +12,7 @@ use tidegate_protocol::{
 use crate::SchedulerConfig;
 use crate::placement::Candidate;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct View {
     pub(crate) versions: BTreeMap<u64, Version>,
     pub(crate) hosts: BTreeMap<NodeId, Host>,
@@ -26,7 +27,7 @@ pub(crate) struct View {
     occupied: BTreeMap<NodeId, u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Version {
     pub(crate) spec: Option<VersionSpec>,
     pub(crate) slots: BTreeMap<u32, Slot>,
@@ -38,14 +39,14 @@ pub(crate) struct Version {
     pub(crate) failure: Option<Failure>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slot {
     pub(crate) record: SlotRecord,
     /// When this epoch was first seen in this state.
     pub(crate) since: Time,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) instance: InstanceRef,
     pub(crate) at: Time,
@@ -54,13 +55,13 @@ pub(crate) struct Failure {
     pub(crate) log_tail: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Host {
     record: HostRecord,
     heard: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Gateway {
     actors: u32,
     heard: Time,

@@ -1,9 +1,10 @@
 //! What a message asks of the store, weighed before anything is done for it.
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Txn, limits};
 
 /// A transaction and what it holds of the queue's bytes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Admitted {
     pub(crate) txn: Txn,
     /// Bytes of its keys and values.

@@ -1,24 +1,25 @@
 //! Group commit: one batch at the engine, everything else waits for it.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Bounded, Effects, EngineOp, Note};
 use tidegate_protocol::{Address, Txn};
 
 use crate::{StoreConfig, admit::Admitted};
 
 /// Who is owed an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waiter {
     pub(crate) from: Address,
     pub(crate) id: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Waiting {
     waiter: Waiter,
     admitted: Admitted,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Commits {
     waiting: Bounded<Waiting>,
     waiting_bytes: usize,

@@ -21,6 +21,7 @@ mod subscribers;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
     Actor, BatchOutcome, CommitOutcome, Duration, Effect, Effects, EngineOp, EngineReply, Event,
     Note, Now, Rng, Time,
@@ -34,7 +35,7 @@ use commits::{Commits, Waiter};
 use subscribers::{Subscriber, Subscribers};
 
 /// Settings of a store actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoreConfig {
     pub me: Address,
     /// Transactions in one batch.
@@ -68,7 +69,7 @@ impl StoreConfig {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct StoreActor {
     config: StoreConfig,
     commits: Commits,

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Time};
 use tidegate_protocol::{Address, FeedEntry};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subscriber {
     pub(crate) address: Address,
     pub(crate) session: u64,
@@ -44,7 +45,7 @@ impl Subscriber {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Subscribers {
     slots: Vec<Option<Subscriber>>,
     free: Vec<usize>,

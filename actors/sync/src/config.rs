@@ -1,5 +1,6 @@
 //! The named settings of sync, with the defaults of `docs/flows.md`.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Duration;
 use tidegate_protocol::Address;
 
@@ -7,7 +8,7 @@ use crate::deploy::Pace;
 use crate::lane::Patience;
 
 /// Settings of a sync actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SyncConfig {
     pub me: Address,
     pub main_store: Address,

@@ -10,6 +10,7 @@
 //! Every deploy ends: each step has a deadline, and a newer push, or the removal of the
 //! project, ends it at once.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Duration, Now, Time};
 use tidegate_protocol::{
     Address, AppKind, DeployRecord, DeployStep, Key, ProjectRecord, Record, VersionSpec,
@@ -35,7 +36,7 @@ const WAKES_PER_REGION: u32 = 3;
 const PROVE_MARGIN: Duration = Duration::from_secs(30);
 
 /// What is known of a deploy besides its record; lost in a crash.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) step: DeployStep,
     /// When this life first saw the step.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Effects, Mirror, Note, Now, Rng, Time};
 use tidegate_protocol::{Message, StoreCommitReply, Wake, WakeReply, store_commit_reply::Outcome};
 
@@ -10,13 +11,13 @@ use crate::deploy::{Action, Progress, Situation, cutover_records, step_records};
 use crate::lane::{Lane, Patience};
 use crate::main_view::MainView;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Tracked {
     progress: Progress,
     lane: Lane,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deploys {
     tracked: BTreeMap<u64, Tracked>,
     /// Those to decide at the end of this event.

@@ -4,16 +4,17 @@
 //! decided from a copy that is known to be old. A conflict means that the copy was old: the
 //! next decision waits until it has changed. A refusal, or silence, waits longer each time.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Backoff, CommitId, Duration, Effect, Effects, Mirror, Now, Rng, Time};
 use tidegate_protocol::{Key, Precondition, Txn, store_commit_reply::Outcome};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Lane {
     state: State,
     backoff: Backoff,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum State {
     Free,
     Asked {

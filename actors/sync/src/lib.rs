@@ -30,6 +30,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Actor, Change, CommitId, Effects, Event, Mirror, Note, Now, Rng, Time};
 use tidegate_protocol::{
     Address, ApiError, ApiReply, ApiRequest, GatewayRecord, Key, Message, NodeId, Record, Role,
@@ -47,7 +48,7 @@ use projection::{LiveGateways, Scope};
 use region::{Consequences, Region};
 
 /// The sync actor.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Sync {
     config: SyncConfig,
     rng: Rng,

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::Change;
 use tidegate_protocol::{
     DeployRecord, DeployStep, Key, ProjectRecord, Record, RegionRecord, VersionSpec,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MainView {
     pub(crate) projects: BTreeMap<String, ProjectRecord>,
     pub(crate) versions: BTreeMap<u64, VersionSpec>,

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_protocol::{
     AppKind, DeployStep, GatewayRecord, Key, NodeId, Record, RouteRecord, SlotRecord, SlotState,
     VersionSpec, limits,
@@ -24,7 +25,7 @@ use crate::main_view::MainView;
 use crate::region_view::RegionView;
 
 /// Which part of a partition is compared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Scope {
     pub(crate) everything: bool,
     pub(crate) projects: BTreeSet<String>,

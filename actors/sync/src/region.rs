@@ -1,5 +1,6 @@
 //! One region: its mirror, what the mirror shows, and what remains to be compared.
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Effects, Mirror, Note, Now, Rng, Time};
 use tidegate_protocol::{Address, SlotState, StoreFeed};
 
@@ -9,7 +10,7 @@ use crate::main_view::MainView;
 use crate::projection::{LiveGateways, Partition, Scope};
 use crate::region_view::{RegionView, Touched};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Region {
     pub(crate) name: String,
     pub(crate) mirror: Mirror,

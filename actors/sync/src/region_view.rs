@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::{Change, Duration, Mirror, Now, Time};
 use tidegate_protocol::{
     Address, Digest, GatewayRecord, Holder, Key, NodeId, Record, Role, RouteRecord, SlotRecord,
     SlotState, VersionSpec,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RegionView {
     pub(crate) versions: BTreeMap<u64, VersionSpec>,
     pub(crate) slots: BTreeMap<(u64, u32), SlotRecord>,
@@ -24,7 +25,7 @@ pub(crate) struct RegionView {
     versions_of: BTreeMap<String, BTreeSet<u64>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gateway {
     pub(crate) record: GatewayRecord,
     /// When its beat was last seen to change.

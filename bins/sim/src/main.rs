@@ -7,6 +7,7 @@ mod json;
 mod panics;
 mod shrink;
 mod swarm;
+mod replay;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
@@ -43,6 +44,15 @@ enum Command {
     List,
     /// Run a scenario twice, in two processes, and compare every event.
     CheckDeterminism(Which),
+    /// Run what a production actor was given again, and compare what it does
+    ///
+    /// Each recording is checked, and its inputs are given to the same actor, from the
+    /// snapshot at its beginning to its end. Exit code 0: everything was as recorded;
+    /// 1: something was not; 2: a file cannot be replayed.
+    #[command(
+        after_help = "Example:\n  tidegate dev --record ./flight\n  tidegate-sim replay ./flight\n  tidegate-sim replay ./flight/gateway-0-*/00000003.tgrec --show 1207"
+    )]
+    Replay(replay::Replay),
     /// Write the digest of every event; what check-determinism reads.
     #[command(hide = true)]
     Trace(Trace),
@@ -111,6 +121,7 @@ fn main() -> ExitCode {
             let seed = which.seed(&scenario);
             determinism::check(&which, seed)
         }),
+        Command::Replay(replay) => replay::run(&replay),
         Command::Trace(trace) => write_trace(&trace),
     };
     match result {

@@ -88,6 +88,35 @@ pub(crate) struct DevOptions {
     /// Deploy no sample app
     #[arg(long)]
     pub(crate) no_sample: bool,
+    #[command(flatten)]
+    pub(crate) recording: RecordOptions,
+}
+
+/// The flight recorder.
+#[derive(Debug, Args)]
+pub(crate) struct RecordOptions {
+    /// Record what every actor is given, for `tidegate-sim replay DIR`
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_RECORD")]
+    pub(crate) record: Option<PathBuf>,
+    /// How much is kept of it: bytes, or a number with K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "256M", requires = "record", value_parser = record_bytes)]
+    pub(crate) record_bytes: u64,
+}
+
+fn record_bytes(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a number of bytes, such as 256M".to_owned())?;
+    let bytes = number.checked_mul(1 << shift);
+    bytes
+        .filter(|bytes| *bytes >= tidegate_net::RECORD_BYTES_MIN)
+        .ok_or_else(|| "not between 16M and 16 EiB".to_owned())
 }
 
 /// What every node of an installation needs.
@@ -105,6 +134,8 @@ pub(crate) struct NodeOptions {
     /// The installation's secret: 16 characters or more
     #[arg(long, env = "TIDEGATE_TOKEN", hide_env_values = true)]
     pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) recording: RecordOptions,
 }
 
 #[derive(Debug, Args)]
@@ -243,4 +274,19 @@ pub(crate) struct LogsOptions {
     /// Only this version [default: the newest ones and the active one]
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     pub(crate) version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_recording_may_take_is_read() {
+        assert_eq!(record_bytes("256M"), Ok(256 << 20));
+        assert_eq!(record_bytes("2g"), Ok(2 << 30));
+        assert_eq!(record_bytes("16777216"), Ok(16 << 20));
+        for wrong in ["", "M", "15M", "1e9", "99999999999G", "-1", "256MiB"] {
+            assert!(record_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 }

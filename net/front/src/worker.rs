@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tidegate_gateway::Gateway;
-use tidegate_kernel::{Decision, Duration, Outcome, Refusal, RequestHead, Ticket};
+use tidegate_kernel::{Decision, Duration, FrontCall, Outcome, Refusal, RequestHead, Ticket};
 use tidegate_net::{Clock, LocalCell};
 use tokio::sync::oneshot;
 
@@ -60,9 +60,7 @@ impl Worker {
 
     /// Asks the gateway what to do with a request.
     pub(crate) fn decide(&self, head: &RequestHead<'_>) -> Decision {
-        let decided = self
-            .gateway
-            .call(|gateway, now, fx| gateway.decide(now, head, fx));
+        let decided = self.gateway.call(FrontCall::Decide(*head)).flatten();
         decided.unwrap_or(Decision::Refuse(Refusal::NotHereYet {
             retry_after: Duration::from_secs(1),
         }))
@@ -70,8 +68,7 @@ impl Worker {
 
     /// Tells the gateway how a request ended; it may name another place to try.
     pub(crate) fn finished(&self, ticket: Ticket, outcome: Outcome) -> Option<Decision> {
-        self.gateway
-            .call(|gateway, now, fx| gateway.finished(now, ticket, outcome, fx))?
+        self.gateway.call(FrontCall::Finished { ticket, outcome })?
     }
 
     /// The decision that a held request will get.

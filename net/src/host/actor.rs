@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use ractor::concurrency::{spawn, timeout};
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use serde::Serialize;
 use tidegate_kernel::{Actor, Cell, Event, Rng, Seed, Time};
 use tidegate_protocol::Address;
+use tidegate_recording::Writer;
 use tokio::sync::watch;
 
 use super::Alarm;
 use crate::mailbox::{Life, Mail, Mailbox};
+use crate::recorder::{Recorder, Tape};
 use crate::sink::NodeSink;
 use crate::{Clock, Hands, Replies, Router};
 
@@ -25,6 +28,7 @@ pub(super) struct Recipe<A> {
     pub(super) router: Router,
     pub(super) clock: Clock,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 type Starting<'a> = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send + 'a>>;
@@ -40,7 +44,7 @@ pub(super) trait Spawn: Send + Sync {
     fn ended(&self);
 }
 
-impl<A: Actor + Send + 'static> Spawn for Recipe<A> {
+impl<A: Actor + Serialize + Send + 'static> Spawn for Recipe<A> {
     fn address(&self) -> Address {
         self.address
     }
@@ -48,8 +52,8 @@ impl<A: Actor + Send + 'static> Spawn for Recipe<A> {
     fn spawn(self: Arc<Self>, life: u64, supervisor: ActorCell) -> Starting<'static> {
         Box::pin(async move {
             let seed = self.seed.derive_index(life);
-            let task = Task(PhantomData);
-            let spawned = ractor::Actor::spawn_linked(None, task, (self, seed), supervisor).await?;
+            let (task, begun) = (Task(PhantomData), (self, life, seed));
+            let spawned = ractor::Actor::spawn_linked(None, task, begun, supervisor).await?;
             Ok(spawned.0.get_cell())
         })
     }
@@ -64,6 +68,8 @@ struct Task<A>(PhantomData<fn() -> A>);
 
 struct State<A> {
     cell: Cell<A>,
+    /// Dropped with the cell, by a panic as well.
+    recording: Option<Writer<Tape>>,
     sink: NodeSink,
     clock: Clock,
     life: Arc<Life>,
@@ -71,15 +77,15 @@ struct State<A> {
     sleep: watch::Sender<Option<Time>>,
 }
 
-impl<A: Actor + Send + 'static> ractor::Actor for Task<A> {
+impl<A: Actor + Serialize + Send + 'static> ractor::Actor for Task<A> {
     type Msg = Mail;
     type State = State<A>;
-    type Arguments = (Arc<Recipe<A>>, Seed);
+    type Arguments = (Arc<Recipe<A>>, u64, Seed);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Mail>,
-        (recipe, seed): Self::Arguments,
+        (recipe, life_number, seed): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         let life = Arc::new(Life::new(myself.clone()));
         let hands = (recipe.hands)(&Replies::new(Arc::clone(&life)));
@@ -90,6 +96,10 @@ impl<A: Actor + Send + 'static> ractor::Actor for Task<A> {
         recipe.mailbox.begin(Arc::clone(&life));
         Ok(State {
             cell,
+            recording: recipe
+                .recorder
+                .as_ref()
+                .map(|recorder| recorder.writer(recipe.address, life_number)),
             sink: NodeSink::new(recipe.address, recipe.router.clone(), hands),
             clock: recipe.clock,
             life,
@@ -126,11 +136,14 @@ impl<A: Actor + Send + 'static> ractor::Actor for Task<A> {
     }
 }
 
-impl<A: Actor> State<A> {
+impl<A: Actor + Serialize> State<A> {
     fn step(&mut self, event: Event) {
         let was_timer = event == Event::Timer;
         let now = self.clock.now();
-        self.cell.step(now, event, &mut self.sink);
+        match &mut self.recording {
+            Some(recording) => recording.step(&mut self.cell, now, event, &mut self.sink),
+            None => self.cell.step(now, event, &mut self.sink),
+        }
         self.set_alarm(now.mono, was_timer);
     }
 

@@ -16,12 +16,13 @@ mod supervisor;
 use std::sync::Arc;
 
 use ractor::ActorRef;
+use serde::Serialize;
 use tidegate_kernel::{Actor, DriverReport, Duration, Event, Rng, Seed};
 use tidegate_protocol::Address;
 use tokio::sync::oneshot;
 
 use crate::mailbox::Mailbox;
-use crate::{AddressTaken, Clock, Hands, Replies, Router};
+use crate::{AddressTaken, Clock, Hands, Recorder, Replies, Router};
 
 pub(crate) use alarm::Alarm;
 
@@ -32,15 +33,21 @@ pub struct Host {
     router: Router,
     clock: Clock,
     seed: Seed,
+    recorder: Option<Recorder>,
 }
 
 impl Host {
     /// Starts without actors. Each life of an actor derives its sub-seed from `seed`, its
-    /// address and the number of the life.
+    /// address and the number of the life. With a recorder, all actors are recorded.
     ///
     /// # Errors
     /// The runtime is shutting down.
-    pub async fn start(router: Router, clock: Clock, seed: Seed) -> Result<Self, HostEnded> {
+    pub async fn start(
+        router: Router,
+        clock: Clock,
+        seed: Seed,
+        recorder: Option<Recorder>,
+    ) -> Result<Self, HostEnded> {
         let rng = seed.derive("supervisor").rng();
         let supervisor = supervisor::start(rng).await?;
         Ok(Self {
@@ -48,6 +55,7 @@ impl Host {
             router,
             clock,
             seed,
+            recorder,
         })
     }
 
@@ -57,7 +65,7 @@ impl Host {
     ///
     /// # Errors
     /// The address is taken, or the host has ended.
-    pub async fn spawn<A: Actor + Send + 'static>(
+    pub async fn spawn<A: Actor + Serialize + Send + 'static>(
         &self,
         address: Address,
         hands: impl Fn(&Replies) -> Hands + Send + Sync + 'static,
@@ -75,6 +83,7 @@ impl Host {
             router: self.router.clone(),
             clock: self.clock,
             mailbox: Arc::clone(&mailbox),
+            recorder: self.recorder.clone(),
         };
         let (begun_in, begun) = oneshot::channel();
         let ward = supervisor::Ward::new(Arc::new(recipe), registration, begun_in);

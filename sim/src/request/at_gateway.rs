@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tidegate_kernel::{Decision, Outcome, RequestHead, Ticket, Time};
+use tidegate_kernel::{Decision, FrontCall, Outcome, RequestHead, Ticket, Time};
 use tidegate_protocol::{Address, Role};
 
 use super::{CLIENT_JITTER_NS, CONNECT_TIMEOUT_NS, MS, end_of};
-use crate::cells::AnyCell;
 use crate::draw::exponential;
 use crate::driver::node_of;
 use crate::env::EnvSink;
@@ -90,7 +89,7 @@ impl World {
             host: &host,
             hopped,
         };
-        match self.call(gateway, |gw, now, fx| gw.decide(now, &head, fx)) {
+        match self.call(gateway, FrontCall::Decide(head)).flatten() {
             Some(decision) => {
                 self.judge_decision(request, &decision);
                 self.apply(request, decision);
@@ -110,27 +109,16 @@ impl World {
 
     /// Calls a gateway actor directly; `None` when it does not live.
     #[inline]
-    pub(super) fn call<R>(
-        &mut self,
-        gateway: u32,
-        f: impl FnOnce(
-            &mut tidegate_gateway::Gateway,
-            tidegate_kernel::Now,
-            &mut tidegate_kernel::Effects,
-        ) -> R,
-    ) -> Option<R> {
+    pub(super) fn call(&mut self, gateway: u32, call: FrontCall<'_>) -> Option<Option<Decision>> {
         let stepped = self.stepped(gateway);
         let slot = &mut self.actors[gateway as usize];
-        let Some(AnyCell::Gateway(cell)) = &mut slot.cell else {
-            return None;
-        };
         let now = self.env.nodes[stepped.node].clock.now(self.env.now);
         self.env.oracles.findings.at = self.env.now;
         let mut sink = EnvSink {
             stepped,
             env: &mut self.env,
         };
-        let result = cell.call(now, &mut sink, f);
+        let result = slot.call(now, call, &mut sink)?;
         self.arm(gateway);
         Some(result)
     }

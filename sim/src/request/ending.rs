@@ -1,6 +1,6 @@
 //! How a request ends: the gateways hear of it, from the last to the first, then the client.
 
-use tidegate_kernel::Outcome;
+use tidegate_kernel::{Decision, FrontCall, Outcome};
 
 use super::{CLIENT_JITTER_NS, Leg, MS, UNKNOWN_HOST};
 use crate::draw::exponential;
@@ -13,15 +13,19 @@ impl World {
     pub(super) fn end_leg(&mut self, request: u32, outcome: Outcome, end: End) {
         self.requests.get(request).inside = false;
         let leg = *self.requests.get(request).leg();
-        let again = self.call(leg.gateway, |gw, now, fx| {
-            gw.finished(now, leg.ticket, outcome, fx)
-        });
+        let again = self.finish(leg, outcome);
         match again {
             Some(Some(decision)) => self.apply(request, decision),
             Some(None) => self.answer(request, end),
             None => {}
         }
         self.resume_held();
+    }
+
+    /// Tells a leg's gateway that it has ended; the outer `None`: nobody lives there.
+    fn finish(&mut self, leg: Leg, outcome: Outcome) -> Option<Option<Decision>> {
+        let ticket = leg.ticket;
+        self.call(leg.gateway, FrontCall::Finished { ticket, outcome })
     }
 
     pub(super) fn connect_failed(&mut self, request: u32) {
@@ -97,16 +101,12 @@ impl World {
     pub(super) fn client_leaves(&mut self, request: u32) {
         let leg = *self.requests.get(request).leg();
         self.requests.held.swap_remove(&(leg.gateway, leg.ticket));
-        self.call(leg.gateway, |gw, now, fx| {
-            gw.finished(now, leg.ticket, Outcome::ClientGone, fx)
-        });
+        self.finish(leg, Outcome::ClientGone);
         let r = self.requests.get(request);
         if r.at == 1 {
             r.at = 0;
             let first = *self.requests.get(request).leg();
-            self.call(first.gateway, |gw, now, fx| {
-                gw.finished(now, first.ticket, Outcome::ClientGone, fx)
-            });
+            self.finish(first, Outcome::ClientGone);
         }
         self.env.stats.requests.left += 1;
         self.requests.remove(request);

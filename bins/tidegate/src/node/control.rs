@@ -10,7 +10,7 @@ use tidegate_net::{Node, NodeBuilder};
 use tidegate_protocol::{Address, NodeId, Role};
 use tokio::net::TcpListener;
 
-use super::{asked_to_end, assemble, mesh_config};
+use super::{asked_to_end, assemble, mesh_config, recorder};
 use crate::cli::ControlOptions;
 
 pub(crate) async fn run(options: ControlOptions) -> anyhow::Result<()> {
@@ -26,6 +26,7 @@ pub(crate) async fn run(options: ControlOptions) -> anyhow::Result<()> {
     let node = NodeBuilder::new(&options.name)
         .data_dir(data)
         .mesh(mesh)
+        .recorder(recorder(&options.node.recording, 0)?)
         .start()
         .await?;
     let node = Arc::new(node);

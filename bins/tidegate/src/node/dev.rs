@@ -13,7 +13,7 @@ use tidegate_net::{Node, NodeBuilder};
 use tidegate_protocol::{Address, Role};
 
 use super::assemble::{self, GatewayPlace, HostPlace};
-use super::{asked_to_end, control, workers};
+use super::{asked_to_end, control, recorder, workers};
 use crate::cli::DevOptions;
 use crate::context;
 use crate::tenant::deploy;
@@ -34,7 +34,11 @@ pub(crate) async fn run(options: DevOptions) -> anyhow::Result<()> {
     let api_url = format!("http://{}", listener.local_addr()?);
 
     let blobs = assemble::blob_store(&data)?;
-    let node = NodeBuilder::new(NAME).data_dir(&data).start().await?;
+    let node = NodeBuilder::new(NAME)
+        .data_dir(&data)
+        .recorder(recorder(&options.recording, workers(options.workers))?)
+        .start()
+        .await?;
     assemble::store(&node, Address::MAIN_STORE, &data.join("main")).await?;
     assemble::store(&node, Address::PARTITION_STORE, &data.join("partition")).await?;
     assemble::control(&node, &options.domain, &blobs).await?;

@@ -5,7 +5,7 @@ use tidegate_net::mesh::Membership;
 use tidegate_protocol::{Address, NodeId, Role};
 
 use super::assemble::{self, GatewayPlace};
-use super::{asked_to_end, mesh_config, workers};
+use super::{asked_to_end, mesh_config, recorder, workers};
 use crate::cli::{GatewayOptions, JoinOptions};
 
 pub(crate) async fn run(options: GatewayOptions) -> anyhow::Result<()> {
@@ -25,6 +25,7 @@ pub(crate) async fn run(options: GatewayOptions) -> anyhow::Result<()> {
     let node = NodeBuilder::new(&name)
         .data_dir(data)
         .mesh(mesh)
+        .recorder(recorder(&join.node.recording, workers(options.workers))?)
         .start()
         .await?;
     let store = partition_store(join);

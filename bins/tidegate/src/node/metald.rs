@@ -9,7 +9,7 @@ use tidegate_protocol::{Address, NodeId, Role};
 
 use super::assemble::{self, HostPlace};
 use super::gateway::partition_store;
-use super::{asked_to_end, mesh_config};
+use super::{asked_to_end, mesh_config, recorder};
 use crate::cli::MetaldOptions;
 
 pub(crate) async fn run(options: MetaldOptions) -> anyhow::Result<()> {
@@ -29,6 +29,7 @@ pub(crate) async fn run(options: MetaldOptions) -> anyhow::Result<()> {
     let node = NodeBuilder::new(&name)
         .data_dir(data)
         .mesh(mesh)
+        .recorder(recorder(&join.node.recording, 0)?)
         .start()
         .await?;
     let place = HostPlace {

@@ -11,9 +11,10 @@ use std::future::Future;
 
 use anyhow::Context as _;
 use tidegate_net::mesh::{Membership, MeshConfig, Token};
+use tidegate_net::{Recorder, RecorderConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::NodeOptions;
+use crate::cli::{NodeOptions, RecordOptions};
 
 /// Runs a node's main future on a runtime of its own, with logs on standard error.
 pub(crate) fn block_on(main: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -54,6 +55,28 @@ fn mesh_config(
     region.clone_into(&mut config.region);
     zone.clone_into(&mut config.zone);
     Ok(config)
+}
+
+/// Actors of a node beside its gateways.
+const ACTORS_MAX: u64 = 8;
+
+/// The flight recorder, if it is asked for.
+fn recorder(options: &RecordOptions, workers: u16) -> anyhow::Result<Option<Recorder>> {
+    let Some(dir) = &options.record else {
+        return Ok(None);
+    };
+    let config = RecorderConfig {
+        bytes_max: options.record_bytes,
+        actors_max: ACTORS_MAX + u64::from(workers),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let recorder = Recorder::start(dir, config);
+    recorder.map(Some).with_context(|| {
+        format!(
+            "cannot record into {}; name a folder that can be written to",
+            dir.display()
+        )
+    })
 }
 
 /// One for each core.

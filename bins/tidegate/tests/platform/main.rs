@@ -9,6 +9,7 @@ mod http;
 mod lifecycle;
 mod mistakes;
 mod processes;
+mod recorded;
 mod sleep;
 mod static_apps;
 mod support;

@@ -21,6 +21,7 @@ pub(crate) struct Platform {
     listen: SocketAddr,
     api: SocketAddr,
     sample: bool,
+    recorded: bool,
     dev: Option<Child>,
 }
 
@@ -35,15 +36,25 @@ pub(crate) struct Ran {
 impl Platform {
     /// Starts `tidegate dev` and waits until its API answers.
     pub(crate) fn start() -> Platform {
-        Self::with_sample(false)
+        Self::with(false, false)
+    }
+
+    /// The same, with its flight recorder on.
+    pub(crate) fn recorded() -> Platform {
+        Self::with(false, true)
     }
 
     pub(crate) fn with_sample(sample: bool) -> Platform {
+        Self::with(sample, false)
+    }
+
+    fn with(sample: bool, recorded: bool) -> Platform {
         let mut platform = Platform {
             root: tempfile::tempdir().expect("a temporary folder"),
             listen: free_address(),
             api: free_address(),
             sample,
+            recorded,
             dev: None,
         };
         platform.start_again();
@@ -66,12 +77,19 @@ impl Platform {
         if !self.sample {
             command.arg("--no-sample");
         }
+        if self.recorded {
+            command.arg("--record").arg(self.recordings());
+        }
         self.dev = Some(command.spawn().expect("the built program"));
         self.until("the API answers", |p| p.run(&["ps"]).ok.then_some(()));
     }
 
     pub(crate) fn data(&self) -> PathBuf {
         self.root.path().join("data")
+    }
+
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.root.path().join("flight")
     }
 
     fn errors(&self) -> PathBuf {
@@ -93,7 +111,15 @@ impl Platform {
     /// A command with an environment in which nothing of this user's is found.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        for name in ["API", "TOKEN", "DATA", "LISTEN", "API_LISTEN", "DOMAIN"] {
+        for name in [
+            "API",
+            "TOKEN",
+            "DATA",
+            "LISTEN",
+            "API_LISTEN",
+            "DOMAIN",
+            "RECORD",
+        ] {
             command.env_remove(format!("TIDEGATE_{name}"));
         }
         command
