@@ -40,8 +40,11 @@ fn restored_actors_go_on_as_they_would_have() {
     }
 }
 
-/// Records all actors of a run.
-fn recorded(name: &str, seed: u64) -> (u64, Vec<(Address, Vec<Vec<u8>>)>) {
+/// The segments of an actor.
+type Segments = (Address, Vec<Vec<u8>>);
+
+/// Records all actors of a run; gives its trace as well.
+fn recorded(name: &str, seed: u64) -> (u64, Vec<Segments>) {
     let mut world = world(name, seed);
     world.record_actors(Limits {
         segment_bytes: 100_000,

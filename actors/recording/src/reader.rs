@@ -27,6 +27,10 @@ pub struct Step<'a> {
 }
 
 /// What an actor was given.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time is read, and used at once"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input<C> {
     Event(Event),

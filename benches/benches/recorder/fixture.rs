@@ -68,7 +68,7 @@ fn records(node: NodeId, endpoint: SocketAddr) -> [(Key, Record); 4] {
     let spec = VersionSpec {
         id: version,
         project: "app".into(),
-        kind: AppKind::Service.into(),
+        kind: AppKind::Program.into(),
         artifact: artifact.clone(),
         concurrency: 1_000,
         instances_max: 1,
