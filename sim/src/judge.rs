@@ -22,7 +22,8 @@ impl World {
         oracles
             .durable
             .check(env.ledger.main(), &mut oracles.findings);
-        if env.now < self.faults_end {
+        self.judge_loads();
+        if self.env.now < self.faults_end {
             return;
         }
         self.judge_orphans();
@@ -51,6 +52,29 @@ impl World {
             self.judge_convergence();
         }
         self.judge_open_requests();
+        self.judge_recovery();
+    }
+
+    fn judge_loads(&mut self) {
+        for slot in &self.actors {
+            let Some(cell) = &slot.cell else {
+                continue;
+            };
+            let name = &self.env.topology.nodes[slot.node].name;
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.overload.loaded(name, &cell.load(), findings);
+        }
+    }
+
+    fn judge_recovery(&mut self) {
+        for (stream, s) in (0..).zip(&self.streams) {
+            let excused = self.operator.is_poisoned(s.app) || self.operator.is_removed(s.app);
+            let host = &self.hosts[s.app as usize];
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.overload.recovered(stream, host, excused, findings);
+        }
     }
 
     fn judge_orphans(&mut self) {

@@ -10,6 +10,8 @@ use crate::topology::Topology;
 /// The clients of one app in one region.
 #[derive(Debug)]
 pub struct Stream {
+    /// Which of the scenario's traffics it is of.
+    pub traffic: usize,
     pub app: u32,
     pub region: usize,
     /// Mean nanoseconds between two requests from a moment on; the last entry ends the
@@ -44,6 +46,7 @@ pub fn streams(scenario: &Scenario, topology: &Topology, seed: Seed) -> Vec<Stre
         for region in regions {
             let label = (t << 8 | region) as u64;
             streams.push(Stream {
+                traffic: t,
                 app: app.unwrap_or_default() as u32,
                 region,
                 phases: phases(traffic, rate, scenario.duration.get_ref().nanos()),

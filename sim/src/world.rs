@@ -98,6 +98,11 @@ impl World {
             seed,
             env,
         };
+        for stream in &world.streams {
+            let traffic = &world.env.scenario.traffic[stream.traffic];
+            let overload = &mut world.env.oracles.overload;
+            overload.stream(traffic, world.well_from, world.duration);
+        }
         world.populate();
         world.schedule();
         world

@@ -4,7 +4,7 @@
 //! dropped, not queued: whoever asked asks again, and by then may want something else.
 
 use tidegate_kernel::{
-    Actor, BlobCommand, BlobReport, Effect, Effects, Event, Note, Now, Rng, Time,
+    Actor, BlobCommand, BlobReport, Effect, Effects, Event, Load, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
@@ -98,6 +98,10 @@ impl Actor for Origin {
 
     fn check(&self) {
         assert!(self.reads <= self.config.reads_max);
+    }
+
+    fn load(&self) -> Vec<Load> {
+        vec![Load::new("origin reads", self.reads, self.config.reads_max)]
     }
 }
 

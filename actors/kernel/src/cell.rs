@@ -3,7 +3,7 @@
 use tidegate_protocol::{Address, Message, StoreCommit};
 
 use crate::{
-    Actor, BlobCommand, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Note, Now,
+    Actor, BlobCommand, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Load, Note, Now,
     Outbox, Ticket, Time,
 };
 
@@ -65,6 +65,13 @@ impl<A: Actor> Cell<A> {
 
     pub fn actor(&self) -> &A {
         &self.actor
+    }
+
+    /// How full the actor's queues and its outbox are.
+    pub fn load(&self) -> Vec<Load> {
+        let mut load = self.actor.load();
+        load.push(self.outbox.load());
+        load
     }
 
     fn carry_out(&mut self, sink: &mut impl Sink) {

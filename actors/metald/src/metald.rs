@@ -8,7 +8,7 @@ use std::{
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
     Actor, Change, DriverCommand, DriverInstance, DriverReport, Duration, Effect, Effects, Event,
-    Mirror, Note, Now, Rng, Seed, Time, origin_of,
+    Load, Mirror, Note, Now, Rng, Seed, Time, origin_of,
 };
 use tidegate_protocol::{
     Address, Digest, InstanceRef, Key, Message, Provision, SlotState, StoreFeed,
@@ -309,5 +309,12 @@ impl Actor for Metald {
 
     fn check(&self) {
         self.check_invariants();
+    }
+
+    fn load(&self) -> Vec<Load> {
+        let reads = Load::new("log reads", self.logs.len(), self.config.log_reads_max);
+        let mut load = self.fetcher.load();
+        load.push(reads);
+        load
     }
 }

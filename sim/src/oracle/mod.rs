@@ -12,6 +12,7 @@
 //! | `verified` | 3: only verified artifacts are routed to | always |
 //! | `durable` | 4: acknowledged writes survive | always |
 //! | `answered` | 10: every admitted request ends, once, in time | always |
+//! | `overload` | 11: queues and retries are bounded, overload is refused early, goodput comes back | always; goodput after healing |
 //! | `progress` | 12: deploys end, wakes end, every region serves | after healing |
 //! | `converged` | 13: partitions equal the projection, gateways the newest epoch | after healing |
 //! | `orphans` | 14: nothing is left without its owner | after healing |
@@ -21,6 +22,7 @@ pub mod converged;
 pub mod durable;
 pub mod one_owner;
 pub mod orphans;
+pub mod overload;
 pub mod progress;
 pub mod right_version;
 pub mod verified;
@@ -95,6 +97,7 @@ pub struct Oracles {
     pub verified: verified::Verified,
     pub durable: durable::Durable,
     pub answered: answered::Answered,
+    pub overload: overload::Overload,
     pub progress: progress::Progress,
     pub converged: converged::Converged,
     pub orphans: orphans::Orphans,
@@ -116,6 +119,7 @@ impl Oracles {
             ),
             (4, "acknowledged writes survive", self.durable.checks),
             (10, "every admitted request ends", self.answered.checks),
+            (11, "overload is bounded and passes", self.overload.checks),
             (12, "deploys end, regions serve", self.progress.checks),
             (
                 13,

@@ -56,6 +56,7 @@ impl World {
         self.judge_asked(app, region);
         let request = self.requests.insert(stream, region, self.env.now);
         self.requests.get(request).legs[0].gateway = gateway;
+        self.env.oracles.overload.sent(stream, self.env.now);
         self.next(request, delay, RequestStep::AtGateway);
     }
 
@@ -155,6 +156,7 @@ impl World {
         let gateway = there[(place + 1) % there.len()];
         let r = self.requests.get(request);
         r.legs[0].gateway = gateway;
+        r.legs[0].sends = 0;
         r.regions |= 1 << ((region + away) % regions);
         let delay = 2 * MS + 40 * MS * away as u64;
         self.next(request, delay, RequestStep::AtGateway);
@@ -164,6 +166,7 @@ impl World {
     pub(super) fn apply(&mut self, request: u32, decision: Decision) {
         let gateway = self.requests.get(request).leg().gateway;
         let node = self.actors[gateway as usize].node;
+        self.judge_load(request, &decision);
         if let Some(since) = self.requests.get(request).held_since.take() {
             let us = (self.env.now - since) / 1_000;
             self.env.stats.hold.saturating_record(us.max(1));
@@ -265,6 +268,7 @@ impl World {
             Some(delay) if self.env.nodes[target].up => {
                 r.at = 1;
                 r.legs[1].gateway = actor;
+                r.legs[1].sends = 0;
                 self.next(request, delay, RequestStep::AtGateway);
             }
             _ => self.next(request, CONNECT_TIMEOUT_NS, RequestStep::ConnectFailed),

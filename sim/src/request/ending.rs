@@ -63,13 +63,16 @@ impl World {
     pub(super) fn at_client(&mut self, request: u32) {
         let r = self.requests.get(request);
         let (end, sent_at, region) = (r.end, r.sent_at, usize::from(r.region));
-        let app = self.streams[r.stream as usize].app;
+        let stream = r.stream;
+        let app = self.streams[stream as usize].app;
         let stats = &mut self.env.stats;
         match end {
             End::Served => {
                 stats.requests.served += 1;
                 let us = (self.env.now - sent_at) / 1_000;
                 stats.latency.saturating_record(us.max(1));
+                let overload = &mut self.env.oracles.overload;
+                overload.served(stream, sent_at, self.env.now);
             }
             End::Refused(why) => {
                 stats.requests.refused += 1;

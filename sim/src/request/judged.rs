@@ -128,6 +128,29 @@ impl World {
         }
     }
 
+    /// What a decision does to the load: one more try, or a refusal.
+    #[inline]
+    pub(super) fn judge_load(&mut self, request: u32, decision: &Decision) {
+        let now = self.env.now;
+        let r = &mut self.requests.all[request as usize];
+        let app = self.streams[r.stream as usize].app;
+        let host = &self.hosts[app as usize];
+        let oracles = &mut self.env.oracles;
+        let (overload, findings) = (&mut oracles.overload, &mut oracles.findings);
+        match decision {
+            Decision::Forward { .. } | Decision::Hop { .. } => {
+                let leg = &mut r.legs[usize::from(r.at)];
+                leg.sends = leg.sends.saturating_add(1);
+                overload.sends(host, leg.sends, findings);
+            }
+            Decision::Refuse(refusal) => {
+                let held = r.held_since.map_or(0, |since| now - since);
+                overload.refused(host, refusal, held, findings);
+            }
+            Decision::Hold { .. } | Decision::Static { .. } => {}
+        }
+    }
+
     /// An instance did not take a request.
     pub(super) fn judge_refusal(&mut self, request: u32, instance: u32) {
         let i = self.env.instances.get(instance);

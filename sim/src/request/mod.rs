@@ -32,6 +32,8 @@ pub struct Leg {
     pub gateway: u32,
     ticket: Ticket,
     deadline: Time,
+    /// How often it sent the request on.
+    sends: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl Requests {
             gateway: u32::MAX,
             ticket: Ticket(0),
             deadline: Time::ZERO,
+            sends: 0,
         };
         let fresh = Request {
             live: true,
