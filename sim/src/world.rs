@@ -314,10 +314,20 @@ impl World {
         let tidegate_kernel::EngineReply::Committed { outcome, .. } = reply else {
             return;
         };
-        for written in self.env.ledger.apply(store, &outcome.changes) {
-            if let Some(region) = store.checked_sub(1) {
-                self.on_partition_write(region, &written);
+        let writes = self.env.ledger.apply(store, &outcome.changes);
+        let oracles = &mut self.env.oracles;
+        oracles.findings.at = self.env.now;
+        let Some(region) = store.checked_sub(1) else {
+            for commit in writes.chunk_by(|a, b| a.revision == b.revision) {
+                oracles.tasks.on_main(commit, &mut oracles.findings);
             }
+            return;
+        };
+        for written in writes {
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.tasks.on_partition(region, &written, findings);
+            self.on_partition_write(region, &written);
         }
     }
 
