@@ -234,6 +234,11 @@ impl Metald {
                 self.on_started(now, instance, endpoint, fx);
             }
             DriverReport::StartFailed { instance, reason } => {
+                let again = self.instances.get_mut(&instance.into());
+                if let Some(digest) = again.and_then(Instance::look_again) {
+                    fx.mark("a start that failed is tried again");
+                    return self.fetch(now, instance.into(), digest, fx);
+                }
                 self.act(now, instance.into(), fx, |i, turn| {
                     i.on_gone(&reason, "", turn);
                 });
