@@ -261,7 +261,10 @@ impl World {
         };
         let from = self.env.topology.index(flight.from.node);
         // What is on its way when a link is cut is lost with it.
-        if from.is_some_and(|from| self.env.network.is_cut(from, to)) {
+        let network = &self.env.network;
+        if from.is_some_and(|from| {
+            network.is_cut(from, to) || network.connection(from, to) != flight.connection
+        }) {
             self.env.stats.messages_lost += 1;
             return;
         }

@@ -39,25 +39,32 @@ impl World {
     }
 
     pub(crate) fn on_arrival(&mut self, stream: u32) {
-        let s = &mut self.streams[stream as usize];
-        let tick = s.tick(self.env.now);
-        let region = s.region;
+        let tick = self.streams[stream as usize].tick(self.env.now);
         if let Some(next) = tick.next {
             self.env.queue.push(next, Happening::Arrival { stream });
         }
-        if !tick.sends {
-            return;
+        if tick.sends {
+            self.send(stream, 0, 0);
         }
+    }
+
+    /// A client sends, after a wait, for the first time or again.
+    pub(super) fn send(&mut self, stream: u32, wait: u64, retried: u8) {
+        let s = &mut self.streams[stream as usize];
+        let region = s.region;
         let delay = MS + exponential(&mut s.rng, CLIENT_JITTER_NS);
         let local = &self.gateways[region];
         let gateway = local[s.rng.index(local.len()).unwrap_or(0)];
         let app = s.app;
         self.env.stats.requests.sent += 1;
         self.judge_asked(app, region);
-        let request = self.requests.insert(stream, region, self.env.now);
-        self.requests.get(request).legs[0].gateway = gateway;
-        self.env.oracles.overload.sent(stream, self.env.now);
-        self.next(request, delay, RequestStep::AtGateway);
+        let at = self.env.now + wait;
+        let request = self.requests.insert(stream, region, at);
+        let r = self.requests.get(request);
+        r.legs[0].gateway = gateway;
+        r.retried = retried;
+        self.env.oracles.overload.sent(stream, at);
+        self.next(request, wait + delay, RequestStep::AtGateway);
     }
 
     pub(crate) fn on_request(&mut self, request: u32, step: u32, what: RequestStep) {
@@ -269,6 +276,7 @@ impl World {
                 r.at = 1;
                 r.legs[1].gateway = actor;
                 r.legs[1].sends = 0;
+                r.legs[1].deadline = Time::ZERO;
                 self.next(request, delay, RequestStep::AtGateway);
             }
             _ => self.next(request, CONNECT_TIMEOUT_NS, RequestStep::ConnectFailed),

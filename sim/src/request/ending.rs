@@ -6,6 +6,7 @@ use super::{CLIENT_JITTER_NS, Leg, MS, UNKNOWN_HOST};
 use crate::draw::exponential;
 use crate::happening::RequestStep;
 use crate::oracle::End;
+use crate::topology::NodeSet;
 use crate::world::World;
 
 impl World {
@@ -94,7 +95,26 @@ impl World {
                 oracles.progress.ended(region, end);
             }
         }
+        self.retry(request);
         self.requests.remove(request);
+    }
+
+    /// A client that was refused or failed sends again, if its app's clients do.
+    fn retry(&mut self, request: u32) {
+        let r = self.requests.get(request);
+        let (stream, retried) = (r.stream, r.retried);
+        let s = &self.streams[stream as usize];
+        let traffic = &self.env.scenario.traffic[s.traffic];
+        if u32::from(retried) >= *traffic.retries.get_ref() {
+            return;
+        }
+        let wait = match r.end {
+            End::Served | End::Refused(UNKNOWN_HOST) => return,
+            _ if !traffic.honours_retry_after => 0,
+            End::Refused(_) | End::Failed(_) => u64::from(r.retry_after_s) * 1_000 * MS,
+        };
+        self.env.stats.mark("clients that sent again");
+        self.send(stream, wait, retried + 1);
     }
 
     pub(super) fn client_leaves(&mut self, request: u32) {
@@ -146,5 +166,49 @@ impl World {
                 self.next(request, MS, RequestStep::Broken);
             }
         }
+    }
+
+    /// Connections between two sets of machines break: what they carry ends now.
+    pub(crate) fn reset(&mut self, one: NodeSet, other: NodeSet) {
+        self.env.network.reset(one, other);
+        let apart = |a: usize, b: usize| {
+            let on = |set: NodeSet, node: usize| set >> node & 1 == 1;
+            on(one, a) && on(other & !one, b) || on(one, b) && on(other & !one, a)
+        };
+        let places: Vec<u32> = self.requests.live().map(|(place, _)| place).collect();
+        for request in places {
+            let r = &self.requests.all[request as usize];
+            let node = |leg: usize| self.actors[r.legs[leg].gateway as usize].node;
+            if r.at == 1 && apart(node(0), node(1)) {
+                self.break_hop(request);
+            } else if r.inside {
+                let host = self.env.instances.get(r.instance).host;
+                if apart(node(usize::from(r.at)), host) {
+                    let r = self.requests.get(request);
+                    r.struck = true;
+                    r.inside = false;
+                    self.next(request, 0, RequestStep::Broken);
+                }
+            }
+        }
+        self.resume_held();
+    }
+
+    /// The connection between two gateways broke: to the second one its client has gone.
+    fn break_hop(&mut self, request: u32) {
+        let second = *self.requests.get(request).leg();
+        self.requests
+            .held
+            .swap_remove(&(second.gateway, second.ticket));
+        if !second.is_on_its_way() {
+            self.call(second.gateway, |gw, now, fx| {
+                gw.finished(now, second.ticket, Outcome::ClientGone, fx)
+            });
+        }
+        let r = self.requests.get(request);
+        r.at = 0;
+        r.inside = false;
+        r.struck = true;
+        self.next(request, 0, RequestStep::Broken);
     }
 }

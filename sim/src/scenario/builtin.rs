@@ -27,6 +27,9 @@ builtin![
     "scheduler-failover",
     "sleepers",
     "scarce-capacity",
+    "gray-failures",
+    "overload",
+    "region-loss",
     "swarm",
 ];
 

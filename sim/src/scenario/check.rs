@@ -278,6 +278,7 @@ fn check_traffic(s: &Scenario) -> Checked {
                 ),
             );
         }
+        within(&t.retries, "the number of retries", 0, 20)?;
         for spike in &t.spikes {
             if !(spike.times > 0.0 && rate * spike.times <= 1_000_000.0) {
                 return refuse(
@@ -343,7 +344,10 @@ fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
                 "per_million",
             )?;
         }
-        FaultKind::Latency | FaultKind::ClockJump => needs(fault.by.is_some(), "by")?,
+        FaultKind::Latency | FaultKind::ClockJump | FaultKind::SlowClients => {
+            needs(fault.by.is_some(), "by")?;
+        }
+        FaultKind::Reset => check_reset(fault)?,
         FaultKind::ClockDrift => needs(fault.ppm.is_some_and(|n| n <= 100_000), "ppm")?,
         FaultKind::SlowDisk | FaultKind::SlowHost => {
             needs(
@@ -356,9 +360,64 @@ fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         | FaultKind::Crash
         | FaultKind::Death
         | FaultKind::ProcessCrash
-        | FaultKind::Pause => {}
+        | FaultKind::Pause
+        | FaultKind::FullDisk
+        | FaultKind::BitRot
+        | FaultKind::Deaf
+        | FaultKind::Mute => {}
     }
+    check_victims(fault, kind)?;
     refuse_unused(fault, kind)
+}
+
+/// Resets of one fault at the most.
+const RESETS_MAX: u64 = 1_000;
+
+fn check_reset(fault: &Fault) -> Checked {
+    let Some(every) = fault.every else {
+        return Ok(());
+    };
+    if every.0 > 0 && fault.length.0 / every.0 < RESETS_MAX {
+        return Ok(());
+    }
+    refuse(
+        &fault.kind,
+        format!(
+            "a reset every {every} for {} is too often; stay below {RESETS_MAX} resets",
+            fault.length
+        ),
+    )
+}
+
+/// A fault that would strike nobody is a misunderstanding as well.
+fn check_victims(fault: &Fault, kind: FaultKind) -> Checked {
+    let target = fault.target.get_ref();
+    let (fits, remedy) = match kind {
+        FaultKind::Deaf | FaultKind::Mute => {
+            let hosts = matches!(
+                target,
+                Target::Hosts(..) | Target::AnyHost(_) | Target::Zone(..) | Target::Region(_)
+            );
+            (hosts, "name hosts, a zone or a region")
+        }
+        FaultKind::BitRot => {
+            let blobs = !matches!(target, Target::Store(_));
+            (
+                blobs,
+                "name hosts, gateways or control: a store has no blobs",
+            )
+        }
+        FaultKind::SlowClients => (matches!(target, Target::Region(_)), "name a region"),
+        _ => (true, ""),
+    };
+    if fits {
+        return Ok(());
+    }
+    let name = kind.name();
+    refuse(
+        &fault.target,
+        format!("a {name} fault strikes nobody there; {remedy}"),
+    )
 }
 
 /// Nothing that the design must survive takes a store, or with it a whole region, for good.
@@ -377,14 +436,14 @@ fn may_die(target: &Target) -> bool {
 fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
     use FaultKind::{
         ClockDrift, ClockJump, Corruption, Duplication, Latency, Loss, Partition, Reordering,
-        SlowDisk, SlowHost,
+        Reset, SlowClients, SlowDisk, SlowHost,
     };
     let network = matches!(
         kind,
         Partition | Loss | Latency | Duplication | Reordering | Corruption
     );
     let fields = [
-        ("against", fault.against.is_some(), network),
+        ("against", fault.against.is_some(), network || kind == Reset),
         ("one_way", fault.one_way, network),
         (
             "per_million",
@@ -394,8 +453,9 @@ fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
         (
             "by",
             fault.by.is_some(),
-            matches!(kind, Latency | ClockJump),
+            matches!(kind, Latency | ClockJump | SlowClients),
         ),
+        ("every", fault.every.is_some(), kind == Reset),
         ("backwards", fault.backwards, kind == ClockJump),
         ("ppm", fault.ppm.is_some(), kind == ClockDrift),
         (
@@ -417,6 +477,16 @@ fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
 }
 
 fn check_number(s: &Scenario, target: &Spanned<Target>) -> Checked {
+    if let Target::Zone(_, letter) = target.get_ref() {
+        let zones = (*s.topology.zones.get_ref()).min(*s.topology.hosts.get_ref());
+        let last = char::from(b'a' + zones.saturating_sub(1) as u8);
+        if *letter > last {
+            return refuse(
+                target,
+                format!("there is no zone {letter}; each region has a to {last}"),
+            );
+        }
+    }
     let (number, have, what) = match target.get_ref() {
         Target::Hosts(_, Some(n)) => (*n, *s.topology.hosts.get_ref(), "host"),
         Target::Gateways(_, Some(n)) => (*n, *s.topology.gateways.get_ref(), "gateway"),

@@ -220,6 +220,9 @@ pub enum Behaviour {
     IgnoresSigterm,
     /// Ends by itself after about a thousand requests.
     CrashesSometimes,
+    /// Loses memory with each request: it answers more and more slowly, and after a thousand
+    /// it has run out.
+    Leaks,
 }
 
 /// Something that the operator does.
@@ -265,6 +268,12 @@ pub struct Traffic {
     pub until: Option<Spanned<Span>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spikes: Vec<Spike>,
+    /// How often a client sends again what was refused with 503 or failed.
+    #[serde(default = "none", skip_serializing_if = "is_zero")]
+    pub retries: Spanned<u32>,
+    /// Retries wait for as long as Retry-After says, else they come at once.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub honours_retry_after: bool,
 }
 
 /// Load multiplied for a while.
@@ -295,7 +304,7 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
     pub per_million: Option<u32>,
-    /// Added delay, or how far a clock jumps.
+    /// Added delay (of slow clients the mean), or how far a clock jumps.
     pub by: Option<Span>,
     /// A clock jumps back instead of forward.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -303,6 +312,8 @@ pub struct Fault {
     pub ppm: Option<u32>,
     /// How many times slower.
     pub times: Option<u32>,
+    /// Time between two resets.
+    pub every: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
@@ -336,6 +347,20 @@ pub enum FaultKind {
     ClockDrift,
     /// Instances answer slowly.
     SlowHost,
+    /// Connections between target and against break at once: what is on its way is lost, and
+    /// so are the requests that they carry. Once, or `every` so often while it lasts.
+    Reset,
+    /// Nothing can be written: a store refuses commits, a blob store refuses blobs.
+    FullDisk,
+    /// One blob at rest on each machine changes at the beginning, and stays so until it is
+    /// noticed.
+    BitRot,
+    /// Heartbeats without service: instances take no connections, and metald notices nothing.
+    Deaf,
+    /// Service without heartbeats: what metald sends to its store is lost.
+    Mute,
+    /// Clients of a region take `by` longer, on average, to take their answers.
+    SlowClients,
 }
 
 impl FaultKind {
@@ -381,6 +406,12 @@ impl FaultKind {
             FaultKind::ClockJump => "clock-jump",
             FaultKind::ClockDrift => "clock-drift",
             FaultKind::SlowHost => "slow-host",
+            FaultKind::Reset => "reset",
+            FaultKind::FullDisk => "full-disk",
+            FaultKind::BitRot => "bit-rot",
+            FaultKind::Deaf => "deaf",
+            FaultKind::Mute => "mute",
+            FaultKind::SlowClients => "slow-clients",
         }
     }
 }
@@ -405,6 +436,26 @@ fn liveness_within() -> Spanned<Span> {
 )]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_zero(value: &Spanned<u32>) -> bool {
+    *value.get_ref() == 0
+}
+
+fn none() -> Spanned<u32> {
+    Spanned::new(0..0, 0)
 }
 
 fn everywhere() -> Spanned<Vec<String>> {
