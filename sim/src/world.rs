@@ -143,9 +143,18 @@ impl World {
             };
             self.env.queue.push(planned.end, end);
         }
-        for stream in 0..self.streams.len() as u32 {
-            let at = self.streams[stream as usize].first();
-            self.env.queue.push(at, Happening::Arrival { stream });
+        for (stream, s) in (0..).zip(&mut self.streams) {
+            let first = s.first();
+            for _ in 0..s.clients() {
+                let at = if s.is_closed() {
+                    s.thinks(first)
+                } else {
+                    Some(first)
+                };
+                if let Some(at) = at {
+                    self.env.queue.push(at, Happening::Arrival { stream });
+                }
+            }
         }
         for (operation, at) in self.operator.times() {
             self.env.queue.push(at, Happening::Operator { operation });

@@ -152,7 +152,7 @@ impl World {
         if r.tries >= CLIENT_TRIES_MAX {
             self.env.stats.requests.failed += 1;
             *self.env.stats.reasons.entry("no gateway").or_default() += 1;
-            return self.requests.remove(request);
+            return self.leave(request);
         }
         // First the others of the region, in turn, then the next regions'.
         let regions = self.gateways.len();

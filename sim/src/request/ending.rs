@@ -4,7 +4,7 @@ use tidegate_kernel::Outcome;
 
 use super::{CLIENT_JITTER_NS, Leg, MS, UNKNOWN_HOST};
 use crate::draw::exponential;
-use crate::happening::RequestStep;
+use crate::happening::{Happening, RequestStep};
 use crate::oracle::End;
 use crate::topology::NodeSet;
 use crate::world::World;
@@ -95,26 +95,40 @@ impl World {
                 oracles.progress.ended(region, end);
             }
         }
-        self.retry(request);
+        if self.retry(request) {
+            self.requests.remove(request);
+        } else {
+            self.leave(request);
+        }
+    }
+
+    /// A client has what it will ever get of a request. If it is one of a fixed number, it
+    /// thinks, and sends the next.
+    pub(super) fn leave(&mut self, request: u32) {
+        let stream = self.requests.get(request).stream;
         self.requests.remove(request);
+        if let Some(next) = self.streams[stream as usize].thinks(self.env.now) {
+            self.env.queue.push(next, Happening::Arrival { stream });
+        }
     }
 
     /// A client that was refused or failed sends again, if its app's clients do.
-    fn retry(&mut self, request: u32) {
+    fn retry(&mut self, request: u32) -> bool {
         let r = self.requests.get(request);
         let (stream, retried) = (r.stream, r.retried);
         let s = &self.streams[stream as usize];
         let traffic = &self.env.scenario.traffic[s.traffic];
         if u32::from(retried) >= *traffic.retries.get_ref() {
-            return;
+            return false;
         }
         let wait = match r.end {
-            End::Served | End::Refused(UNKNOWN_HOST) => return,
+            End::Served | End::Refused(UNKNOWN_HOST) => return false,
             _ if !traffic.honours_retry_after => 0,
             End::Refused(_) | End::Failed(_) => u64::from(r.retry_after_s) * 1_000 * MS,
         };
         self.env.stats.mark("clients that sent again");
         self.send(stream, wait, retried + 1);
+        true
     }
 
     pub(super) fn client_leaves(&mut self, request: u32) {
@@ -132,7 +146,7 @@ impl World {
             });
         }
         self.env.stats.requests.left += 1;
-        self.requests.remove(request);
+        self.leave(request);
         self.resume_held();
     }
 
@@ -153,7 +167,7 @@ impl World {
             let first = self.requests.get(request).legs[0].gateway;
             if first == gateway {
                 self.env.stats.requests.unknown += 1;
-                self.requests.remove(request);
+                self.leave(request);
                 continue;
             }
             let r = self.requests.get(request);

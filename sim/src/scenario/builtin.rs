@@ -30,6 +30,7 @@ builtin![
     "gray-failures",
     "overload",
     "region-loss",
+    "tenants",
     "swarm",
 ];
 

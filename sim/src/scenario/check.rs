@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use toml::Spanned;
 
-use super::{Action, Fault, FaultKind, Scenario, Span, Target};
+use super::{Action, App, Arrivals, Fault, FaultKind, Scenario, Span, Target, Traffic};
 
 /// A complaint about a range of bytes of the file.
 #[derive(Debug)]
@@ -195,6 +195,7 @@ fn check_apps(s: &Scenario) -> Checked {
                 format!("a second app is called `{name}`; rename it"),
             );
         }
+        check_tenants(s, app)?;
         check_regions(s, &app.regions)?;
         within(&app.instances_max, "instances_max", 1, 100)?;
         within(&app.concurrency, "concurrency", 1, 10_000)?;
@@ -208,6 +209,45 @@ fn check_apps(s: &Scenario) -> Checked {
                 ),
             );
         }
+    }
+    Ok(())
+}
+
+/// Apps of a scenario, all tenants counted.
+const APPS_MAX: u32 = 256;
+
+fn check_tenants(s: &Scenario, app: &App) -> Checked {
+    let Some(tenants) = &app.tenants else {
+        return Ok(());
+    };
+    within(tenants, "the number of tenants", 1, APPS_MAX)?;
+    let name = app.name.get_ref();
+    if name.len() > 36 {
+        return refuse(
+            &app.name,
+            format!("`{name}` is too long a name for tenants; use at most 36 characters"),
+        );
+    }
+    let theirs = |other: &str| {
+        let number = other.strip_prefix(name).and_then(|n| n.strip_prefix('-'));
+        number.is_some_and(|n| n.parse::<u32>().is_ok())
+    };
+    if let Some(other) = s.apps.iter().find(|a| theirs(a.name.get_ref())) {
+        return refuse(
+            &other.name,
+            format!(
+                "`{}` is the name of a tenant; rename it",
+                other.name.get_ref()
+            ),
+        );
+    }
+    let of = |a: &App| a.tenants.as_ref().map_or(1, |t| *t.get_ref());
+    let all = s.apps.iter().map(of).fold(0, u32::saturating_add);
+    if all > APPS_MAX {
+        return refuse(
+            tenants,
+            format!("{all} apps with all tenants; stay at {APPS_MAX} or below"),
+        );
     }
     Ok(())
 }
@@ -279,6 +319,7 @@ fn check_traffic(s: &Scenario) -> Checked {
             );
         }
         within(&t.retries, "the number of retries", 0, 20)?;
+        check_arrivals(s, t)?;
         for spike in &t.spikes {
             if !(spike.times > 0.0 && rate * spike.times <= 1_000_000.0) {
                 return refuse(
@@ -290,6 +331,58 @@ fn check_traffic(s: &Scenario) -> Checked {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Each kind of arrivals has knobs of its own, and reads no other's.
+fn check_arrivals(s: &Scenario, t: &Traffic) -> Checked {
+    let kind = t.arrivals;
+    let long = |span: &Option<Spanned<Span>>| {
+        let span = span.as_ref().map(Spanned::get_ref);
+        span.map(|s| *s >= Span::millis(1))
+    };
+    let knobs = [
+        (
+            "clients",
+            t.clients
+                .as_ref()
+                .map(|n| (1..=100_000).contains(n.get_ref())),
+            kind == Arrivals::Closed,
+        ),
+        ("on", long(&t.on), kind == Arrivals::OnOff),
+        ("off", long(&t.off), kind == Arrivals::OnOff),
+        ("period", long(&t.period), kind == Arrivals::Diurnal),
+    ];
+    for (knob, given, read) in knobs {
+        let (name, app) = (kind.name(), &t.app);
+        match (given, read) {
+            (None, true) => {
+                return refuse(app, format!("{name} arrivals need `{knob}`; add it"));
+            }
+            (Some(_), false) => {
+                let text = format!("{name} arrivals have no use for `{knob}`; remove it");
+                return refuse(app, text);
+            }
+            (Some(false), true) => {
+                let text = format!(
+                    "`{knob}` is out of range; choose from 1 to 100000 clients, and lengths of \
+                     at least 1ms"
+                );
+                return refuse(app, text);
+            }
+            (Some(true), true) | (None, false) => {}
+        }
+    }
+    let Some(zipf) = &t.zipf else {
+        return Ok(());
+    };
+    let tenants = |a: &App| a.name.get_ref() == t.app.get_ref() && a.tenants.is_some();
+    if !s.apps.iter().any(tenants) || !(0.0..=4.0).contains(zipf.get_ref()) {
+        return refuse(
+            zipf,
+            "zipf is from 0 to 4, and for an app with `tenants`; change or remove it".into(),
+        );
     }
     Ok(())
 }

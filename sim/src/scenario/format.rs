@@ -154,6 +154,9 @@ impl Default for Clocks {
 #[serde(deny_unknown_fields)]
 pub struct App {
     pub name: Spanned<String>,
+    /// So many apps like this one, called `name-0` and on. Traffic of `name` is theirs, and an
+    /// operation on it strikes one of them, drawn.
+    pub tenants: Option<Spanned<u32>>,
     #[serde(default)]
     pub kind: Kind,
     /// First deploy.
@@ -254,7 +257,7 @@ pub enum Action {
     Remove,
 }
 
-/// Clients of an app: a Poisson process in each region.
+/// Clients of an app, in each region.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
@@ -266,6 +269,17 @@ pub struct Traffic {
     pub regions: Spanned<Vec<String>>,
     pub from: Spanned<Span>,
     pub until: Option<Spanned<Span>>,
+    #[serde(default, skip_serializing_if = "Arrivals::is_poisson")]
+    pub arrivals: Arrivals,
+    /// Of closed arrivals: how many there are, over all regions together.
+    pub clients: Option<Spanned<u32>>,
+    /// Of on-off arrivals: mean lengths of bursts, and of the silence between them.
+    pub on: Option<Spanned<Span>>,
+    pub off: Option<Spanned<Span>>,
+    /// Of diurnal arrivals: length of a day.
+    pub period: Option<Spanned<Span>>,
+    /// How uneven the popularity of tenants is: the `k`th gets a share of `1 / k^zipf`.
+    pub zipf: Option<Spanned<f64>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spikes: Vec<Spike>,
     /// How often a client sends again what was refused with 503 or failed.
@@ -274,6 +288,41 @@ pub struct Traffic {
     /// Retries wait for as long as Retry-After says, else they come at once.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub honours_retry_after: bool,
+}
+
+/// How the moments come about at which clients send. `per_second` is the mean rate of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// Many clients that know nothing of each other.
+    #[default]
+    Poisson,
+    /// A fixed number of clients; each waits for its answer, thinks, and sends again. They
+    /// send `per_second` if answers came at once, and less when these are slow.
+    Closed,
+    /// Bursts and silence, with lengths of a heavy-tailed (Pareto) distribution.
+    OnOff,
+    /// The rate rises and falls with the time of the day.
+    Diurnal,
+}
+
+impl Arrivals {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks with a reference"
+    )]
+    fn is_poisson(&self) -> bool {
+        *self == Arrivals::Poisson
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arrivals::Poisson => "poisson",
+            Arrivals::Closed => "closed",
+            Arrivals::OnOff => "on-off",
+            Arrivals::Diurnal => "diurnal",
+        }
+    }
 }
 
 /// Load multiplied for a while.
@@ -380,6 +429,12 @@ impl FaultKind {
         FaultKind::ClockJump,
         FaultKind::ClockDrift,
         FaultKind::SlowHost,
+        FaultKind::Reset,
+        FaultKind::FullDisk,
+        FaultKind::BitRot,
+        FaultKind::Deaf,
+        FaultKind::Mute,
+        FaultKind::SlowClients,
     ];
 
     /// Whether machines, or the platform's processes on them, stand still meanwhile.

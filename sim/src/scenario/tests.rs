@@ -134,6 +134,36 @@ fn each_complaint_names_line_and_remedy() {
     );
     check(
         "from = \"30s\"",
+        "from = \"30s\"\narrivals = \"closed\"",
+        16,
+        "need `clients`",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\nperiod = \"10s\"",
+        16,
+        "no use for `period`",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\nzipf = 1.0",
+        19,
+        "with `tenants`",
+    );
+    check(
+        "name = \"hello\"",
+        "name = \"hello\"\ntenants = 300",
+        14,
+        "from 1 to 256",
+    );
+    check(
+        "name = \"hello\"",
+        "name = \"hello\"\ntenants = 3\n[[apps]]\nname = \"hello-1\"",
+        16,
+        "the name of a tenant",
+    );
+    check(
+        "from = \"30s\"",
         "from = \"30s\"\nretries = 21",
         19,
         "from 0 to 20",
