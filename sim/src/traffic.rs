@@ -270,6 +270,7 @@ fn day(now: SimTime, period: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::scenario::Builtin;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_spike_multiplies_the_rate() {
@@ -378,24 +379,19 @@ mod tests {
         let clients: Vec<u32> = streams.iter().map(Stream::clients).collect();
         assert_eq!(clients, [3, 2]);
         let stream = &mut streams[0];
-        // Three clients of which each is answered after 50 ms.
+        // Three clients, each of which is answered after 50 ms.
+        let mut due: BTreeSet<(SimTime, u32)> =
+            (0..3).map(|i| (stream.thinks(0).unwrap(), i)).collect();
         let mut sent = 0;
-        for _ in 0..3 {
-            let mut at = stream.thinks(0).unwrap();
-            loop {
-                assert_eq!(
-                    stream.tick(at),
-                    Tick {
-                        sends: true,
-                        next: None
-                    }
-                );
-                sent += 1;
-                match stream.thinks(at + SECOND / 20) {
-                    Some(next) => at = next,
-                    None => break,
-                }
-            }
+        while let Some((at, client)) = due.pop_first() {
+            let sends = Tick {
+                sends: true,
+                next: None,
+            };
+            assert_eq!(stream.tick(at), sends);
+            sent += 1;
+            let next = stream.thinks(at + SECOND / 20);
+            due.extend(next.map(|next| (next, client)));
         }
         // 20 a second if answers came at once: each thinks for 150 ms.
         let rate = f64::from(sent) / 2_400.0;
