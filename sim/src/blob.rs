@@ -23,7 +23,9 @@ pub struct Blobs {
     known: BTreeSet<Digest>,
     /// Faults that leave no room on the disk.
     pub full: u32,
-    /// Blobs that were found damaged, ever.
+    /// Blobs that rotted, and have not come again.
+    lost: BTreeSet<Digest>,
+    /// How many were found damaged, ever.
     pub damaged: u32,
 }
 
@@ -42,6 +44,7 @@ impl Blobs {
     fn keep(&mut self, digest: Digest, bytes: Bytes) {
         self.whole.insert(digest, bytes);
         self.known.insert(digest);
+        self.lost.remove(&digest);
     }
 
     pub fn crash(&mut self) {
@@ -54,7 +57,7 @@ impl Blobs {
         let Some(victim) = rng.index(self.whole.len()) else {
             return false;
         };
-        let Some(blob) = self.whole.values_mut().nth(victim) else {
+        let Some((digest, blob)) = self.whole.iter_mut().nth(victim) else {
             return false;
         };
         let mut bytes = blob.to_vec();
@@ -63,6 +66,7 @@ impl Blobs {
         };
         bytes[place] ^= 1 << rng.below(8);
         *blob = bytes.into();
+        self.lost.insert(*digest);
         true
     }
 
@@ -104,12 +108,17 @@ impl Blobs {
         self.verify(digest).then(|| self.manifest(digest))?
     }
 
-    /// Whether the manifest and every file that it names are here.
+    /// Whether the manifest and every file that it names are here, or were until they rotted.
     pub fn holds_artifact(&self, artifact: Digest) -> bool {
+        let has = |d: Digest| self.whole.contains_key(&d) || self.lost.contains(&d);
+        if self.lost.contains(&artifact) {
+            return true;
+        }
         self.manifest(artifact).is_some_and(|manifest| {
-            manifest.files.iter().all(|file| {
-                Digest::try_from(&file.digest).is_ok_and(|d| self.whole.contains_key(&d))
-            })
+            manifest
+                .files
+                .iter()
+                .all(|file| Digest::try_from(&file.digest).is_ok_and(has))
         })
     }
 
@@ -267,7 +276,7 @@ mod tests {
         let artifact = push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
         assert!(origin.copy_out(artifact));
         origin.rot(&mut Seed(2).rng());
-        assert!(!origin.copy_out(artifact) && !origin.holds_artifact(artifact));
+        assert!(!origin.copy_out(artifact) && origin.holds_artifact(artifact));
         push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
         assert!(origin.copy_out(artifact));
     }

@@ -111,7 +111,8 @@ impl World {
 
     fn judge_convergence(&mut self) {
         let serving = self.serving();
-        let full_hosts = self.hosts_were_full();
+        let full_hosts = self.struck_hosts(|change| change == Change::FullDisk);
+        let slow_hosts = self.struck_hosts(|change| matches!(change, Change::SlowHost(_)));
         let gateways: Vec<GatewayNode> = gateway_nodes(&self.env).collect();
         let env = &mut self.env;
         let oracles = &mut env.oracles;
@@ -125,9 +126,12 @@ impl World {
                 && main.version(*version).is_some_and(is_healthy)
             {
                 let (project, reason) = (&deploy.project, &deploy.reason);
-                // A host without room for the artifact may say so, and end the deploy.
+                // One host that has no room for the artifact, or is too slow to start the
+                // app in time, says so and ends the deploy.
                 let lacked = ["its artifact did not arrive", "its files are not here"];
-                if full_hosts && lacked.iter().any(|why| reason.contains(why)) {
+                let lacked = lacked.iter().any(|why| reason.contains(why));
+                let late = reason.contains("it did not become healthy");
+                if full_hosts && lacked || slow_hosts && late {
                     continue;
                 }
                 oracles.progress.failed(project, reason, findings);
@@ -147,13 +151,13 @@ impl World {
         oracles.converged.check_gateways(main, &serving, findings);
     }
 
-    /// Whether the disk of a host was full once.
-    fn hosts_were_full(&self) -> bool {
+    /// Whether a host was struck by such a fault.
+    fn struck_hosts(&self, by: impl Fn(Change) -> bool) -> bool {
         let nodes = &self.env.topology.nodes;
         self.faults
             .iter()
             .zip(&self.struck)
-            .filter(|(fault, _)| fault.change == Change::FullDisk)
+            .filter(|(fault, _)| by(fault.change))
             .any(|(_, set)| members(*set).any(|n| nodes[n].kind == NodeKind::Host))
     }
 
