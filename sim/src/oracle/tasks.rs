@@ -321,10 +321,10 @@ impl Tasks {
                     findings.violated(5, text);
                 }
             }
-            (Key::Slot { version, .. }, _, Some(Record::Slot(slot))) => {
-                if slot.state() == SlotState::Running {
-                    self.ran.insert(*version);
-                }
+            (Key::Slot { version, .. }, _, Some(Record::Slot(slot)))
+                if slot.state() == SlotState::Running =>
+            {
+                self.ran.insert(*version);
             }
             (Key::Slot { version, .. }, Some(Record::Slot(slot)), None) => {
                 self.checks += 1;
