@@ -3,8 +3,12 @@
 //! Digests are real SHA-256 over real, small bytes, so that a blob that changed on its way
 //! is found out for the same reason as in production. What was verified survives a crash;
 //! what was still being received does not.
+//!
+//! As in production a blob is verified when it comes and when it is first opened in a life of
+//! its node, and every time that it is copied out as a whole (a manifest, the files of a
+//! start). What changes at rest is noticed then, and dropped; until then it is served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::Digest as _;
 use tidegate_kernel::{BlobCommand, BlobReport, Rng};
@@ -15,6 +19,14 @@ use tidegate_protocol::{Bytes, Digest, Manifest, ManifestEntry, Prost};
 pub struct Blobs {
     whole: BTreeMap<Digest, Bytes>,
     receiving: BTreeMap<Digest, Vec<u8>>,
+    /// Those that this life of the node has verified.
+    known: BTreeSet<Digest>,
+    /// Faults that leave no room on the disk.
+    pub full: u32,
+    /// Blobs that rotted, and have not come again.
+    lost: BTreeSet<Digest>,
+    /// How many were found damaged, ever.
+    pub damaged: u32,
 }
 
 /// SHA-256.
@@ -25,20 +37,88 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 impl Blobs {
     pub fn put(&mut self, bytes: Bytes) -> Digest {
         let digest = digest_of(&bytes);
-        self.whole.insert(digest, bytes);
+        self.keep(digest, bytes);
         digest
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: Bytes) {
+        self.whole.insert(digest, bytes);
+        self.known.insert(digest);
+        self.lost.remove(&digest);
     }
 
     pub fn crash(&mut self) {
         self.receiving.clear();
+        self.known.clear();
     }
 
-    /// Whether the manifest and every file that it names are here.
+    /// One bit of one blob changes; says whether there was one.
+    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+        let Some(victim) = rng.index(self.whole.len()) else {
+            return false;
+        };
+        let Some((digest, blob)) = self.whole.iter_mut().nth(victim) else {
+            return false;
+        };
+        let mut bytes = blob.to_vec();
+        let Some(place) = rng.index(bytes.len()) else {
+            return false;
+        };
+        bytes[place] ^= 1 << rng.below(8);
+        *blob = bytes.into();
+        self.lost.insert(*digest);
+        true
+    }
+
+    /// Whether a blob is here and whole, as far as this life of the node believes.
+    fn check(&mut self, digest: Digest) -> bool {
+        self.known.contains(&digest) || self.verify(digest)
+    }
+
+    /// Looks at every byte. What is damaged is dropped.
+    fn verify(&mut self, digest: Digest) -> bool {
+        let blob = self.whole.get(&digest);
+        if blob.is_some_and(|bytes| digest_of(bytes) == digest) {
+            self.known.insert(digest);
+            return true;
+        }
+        if self.whole.remove(&digest).is_some() {
+            self.damaged += 1;
+        }
+        self.known.remove(&digest);
+        false
+    }
+
+    /// Copies an artifact out, as the start of an instance does: is all of it whole?
+    pub fn copy_out(&mut self, artifact: Digest) -> bool {
+        let Some(manifest) = self.load_manifest(artifact) else {
+            return false;
+        };
+        let whole = |file: &ManifestEntry| {
+            Digest::try_from(&file.digest).is_ok_and(|digest| self.verify(digest))
+        };
+        manifest
+            .files
+            .iter()
+            .map(whole)
+            .fold(true, |all, one| all & one)
+    }
+
+    fn load_manifest(&mut self, digest: Digest) -> Option<Manifest> {
+        self.verify(digest).then(|| self.manifest(digest))?
+    }
+
+    /// Whether the manifest and every file that it names are here, or were until they rotted.
     pub fn holds_artifact(&self, artifact: Digest) -> bool {
+        let has = |d: Digest| self.whole.contains_key(&d) || self.lost.contains(&d);
+        if self.lost.contains(&artifact) {
+            return true;
+        }
         self.manifest(artifact).is_some_and(|manifest| {
-            manifest.files.iter().all(|file| {
-                Digest::try_from(&file.digest).is_ok_and(|d| self.whole.contains_key(&d))
-            })
+            manifest
+                .files
+                .iter()
+                .all(|file| Digest::try_from(&file.digest).is_ok_and(has))
         })
     }
 
@@ -51,11 +131,11 @@ impl Blobs {
         match command {
             BlobCommand::Check { digest } => Some(BlobReport::Checked {
                 digest,
-                present: self.whole.contains_key(&digest),
+                present: self.check(digest),
             }),
             BlobCommand::LoadManifest { digest } => Some(BlobReport::Manifest {
                 digest,
-                manifest: self.manifest(digest),
+                manifest: self.load_manifest(digest),
             }),
             BlobCommand::Append {
                 digest,
@@ -66,11 +146,14 @@ impl Blobs {
                 None
             }
             BlobCommand::Finish { digest } => {
-                let received = self.receiving.remove(&digest).unwrap_or_default();
-                let verified = digest_of(&received) == digest;
-                if verified {
-                    self.whole.insert(digest, received.into());
-                }
+                let received = self.receiving.remove(&digest);
+                let verified = match received {
+                    Some(received) if digest_of(&received) == digest => {
+                        self.keep(digest, received.into());
+                        true
+                    }
+                    _ => false,
+                };
                 Some(BlobReport::Finished { digest, verified })
             }
             BlobCommand::Read {
@@ -83,6 +166,11 @@ impl Blobs {
     }
 
     fn append(&mut self, digest: Digest, offset: u64, data: &[u8]) {
+        if self.full > 0 {
+            // What is left of it could only fill the disk.
+            self.receiving.remove(&digest);
+            return;
+        }
         let received = self.receiving.entry(digest).or_default();
         if offset == 0 {
             received.clear();
@@ -94,13 +182,14 @@ impl Blobs {
     }
 
     fn read(
-        &self,
+        &mut self,
         digest: Digest,
         offset: u64,
         length_max: u32,
         reply_to: tidegate_protocol::Address,
     ) -> BlobReport {
-        let blob = self.whole.get(&digest);
+        let here = self.check(digest);
+        let blob = self.whole.get(&digest).filter(|_| here);
         let data = blob.map_or_else(Bytes::new, |b| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(b.len());
             let end = start.saturating_add(length_max as usize).min(b.len());
@@ -154,6 +243,62 @@ mod tests {
         assert!(!part.holds_artifact(artifact));
         part.whole.insert(artifact, origin.whole[&artifact].clone());
         assert!(!part.holds_artifact(artifact));
+    }
+
+    #[test]
+    fn what_rots_is_noticed_when_all_of_it_is_read_or_after_a_crash() {
+        for crashes in [false, true] {
+            let mut blobs = Blobs::default();
+            let digest = blobs.put(Bytes::from_static(b"page"));
+            assert!(blobs.rot(&mut Seed(1).rng()));
+            let check = |blobs: &mut Blobs| blobs.run(BlobCommand::Check { digest });
+            if crashes {
+                blobs.crash();
+            }
+            let present = !crashes;
+            let checked = BlobReport::Checked { digest, present };
+            assert_eq!(check(&mut blobs), Some(checked));
+            let load = BlobCommand::LoadManifest { digest };
+            let manifest = None;
+            assert_eq!(
+                blobs.run(load),
+                Some(BlobReport::Manifest { digest, manifest })
+            );
+            let present = false;
+            let gone = BlobReport::Checked { digest, present };
+            assert_eq!(check(&mut blobs), Some(gone));
+        }
+    }
+
+    #[test]
+    fn a_damaged_artifact_cannot_be_started_until_it_is_fetched_again() {
+        let mut origin = Blobs::default();
+        let artifact = push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
+        assert!(origin.copy_out(artifact));
+        origin.rot(&mut Seed(2).rng());
+        assert!(!origin.copy_out(artifact) && origin.holds_artifact(artifact));
+        push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
+        assert!(origin.copy_out(artifact));
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_blob() {
+        let mut blobs = Blobs {
+            full: 1,
+            ..Blobs::default()
+        };
+        let digest = digest_of(b"page");
+        let append = BlobCommand::Append {
+            digest,
+            offset: 0,
+            data: Bytes::from_static(b"page"),
+        };
+        blobs.run(append);
+        let verified = false;
+        assert_eq!(
+            blobs.run(BlobCommand::Finish { digest }),
+            Some(BlobReport::Finished { digest, verified })
+        );
     }
 
     #[test]

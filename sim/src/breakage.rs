@@ -11,6 +11,11 @@ use crate::scenario::Behaviour;
 use crate::topology::{NodeKind, NodeSet, members};
 use crate::world::World;
 
+/// Counts a fault of a kind in, or out.
+fn count(faults: &mut u32, begin: bool) {
+    *faults = if begin { *faults + 1 } else { *faults - 1 };
+}
+
 impl World {
     pub(crate) fn on_fault(&mut self, fault: usize, begin: bool) {
         let planned = self.faults[fault].clone();
@@ -40,8 +45,39 @@ impl World {
             }
             return;
         }
+        match planned.change {
+            Change::Reset if begin => return self.reset(set, planned.against),
+            Change::SlowClients(by) => return self.slow_clients(set, by, begin),
+            _ => {}
+        }
         for node in members(set) {
             self.strike(node, planned.change, begin);
+        }
+    }
+
+    fn slow_clients(&mut self, set: NodeSet, by: u64, begin: bool) {
+        let nodes = &self.env.topology.nodes;
+        for (region, pace) in self.env.slow_clients.iter_mut().enumerate() {
+            if members(set).any(|n| nodes[n].region == Some(region)) {
+                *pace = if begin { *pace + by } else { *pace - by };
+            }
+        }
+    }
+
+    /// What a store's machine, or the control node, keeps its store on.
+    fn disk_of(&self, node: usize) -> Option<usize> {
+        let info = &self.env.topology.nodes[node];
+        match (info.kind, info.region) {
+            (NodeKind::Control, _) => Some(0),
+            (NodeKind::Store, Some(region)) => Some(region + 1),
+            _ => None,
+        }
+    }
+
+    fn fill_disk(&mut self, node: usize, begin: bool) {
+        count(&mut self.env.nodes[node].blobs.full, begin);
+        if let Some(store) = self.disk_of(node) {
+            count(&mut self.env.disks[store].full, begin);
         }
     }
 
@@ -76,7 +112,16 @@ impl World {
                     self.rearm(actor);
                 }
             }
-            (Change::Link(_), _) => {}
+            (Change::FullDisk, begin) => self.fill_disk(node, begin),
+            (Change::BitRot, true) => {
+                let env = &mut self.env;
+                if env.nodes[node].blobs.rot(&mut env.rot_rng) {
+                    env.stats.mark("blobs that rotted");
+                }
+            }
+            (Change::Deaf, begin) => count(&mut self.env.nodes[node].deaf, begin),
+            (Change::Mute, begin) => count(&mut self.env.nodes[node].mute, begin),
+            (Change::BitRot | Change::Link(_) | Change::Reset | Change::SlowClients(_), _) => {}
         }
     }
 
@@ -128,11 +173,8 @@ impl World {
     }
 
     fn crash_disk(&mut self, node: usize) {
-        let info = &self.env.topology.nodes[node];
-        let store = match (info.kind, info.region) {
-            (NodeKind::Control, _) => 0,
-            (NodeKind::Store, Some(region)) => region + 1,
-            _ => return,
+        let Some(store) = self.disk_of(node) else {
+            return;
         };
         let survived: Option<EngineReply> = self.env.disks[store].crash();
         if let Some(reply) = survived {

@@ -64,6 +64,11 @@ impl AnyCell {
         });
     }
 
+    /// How full the actor's queues are.
+    pub fn load(&self) -> Vec<tidegate_kernel::Load> {
+        each!(self, c => c.load())
+    }
+
     #[inline]
     pub fn next_deadline(&self) -> Option<(Time, &'static str)> {
         each!(self, c => c.next_deadline())

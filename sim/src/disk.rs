@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use tidegate_engine::{MemoryEngine, run_op};
-use tidegate_kernel::{EngineOp, EngineReply, Rng};
+use tidegate_engine::{Engine as _, MemoryEngine, run_op};
+use tidegate_kernel::{BatchOutcome, CommitOutcome, EngineOp, EngineReply, Rng};
 
 use crate::draw;
 use crate::scenario::Disks;
@@ -19,6 +19,8 @@ pub struct Disk {
     settings: Disks,
     /// How many times slower than it should be.
     pub times: u64,
+    /// Faults that leave it no room.
+    pub full: u32,
     rng: Rng,
 }
 
@@ -32,6 +34,7 @@ impl Disk {
             queue: VecDeque::new(),
             settings,
             times: 1,
+            full: 0,
             rng,
         }
     }
@@ -46,12 +49,25 @@ impl Disk {
     ///
     /// An engine in memory cannot fail, so there always is an answer to an operation.
     pub fn complete(&mut self) -> (Option<EngineReply>, Option<u64>) {
-        let reply = self
-            .queue
-            .pop_front()
-            .and_then(|op| run_op(&mut self.engine, op).ok());
+        let reply = self.queue.pop_front().and_then(|op| self.run(op));
         let next = (!self.queue.is_empty()).then(|| self.cost());
         (reply, next)
+    }
+
+    fn run(&mut self, op: EngineOp) -> Option<EngineReply> {
+        match op {
+            EngineOp::Commit { batch, txns } if self.full > 0 => {
+                // As `run_op` does with an engine that failed.
+                let refused = CommitOutcome::Refused("no space left on the disk".into());
+                let outcome = BatchOutcome {
+                    outcomes: vec![refused; txns.len()],
+                    changes: Vec::new(),
+                    revision: self.engine.revision(),
+                };
+                Some(EngineReply::Committed { batch, outcome })
+            }
+            op => run_op(&mut self.engine, op).ok(),
+        }
     }
 
     /// The machine stops: the answer that nobody gets, when something of the batch at hand
@@ -64,7 +80,7 @@ impl Disk {
         };
         let kept = self.rng.between(0, txns.len() as u64) as usize;
         txns.truncate(kept);
-        run_op(&mut self.engine, EngineOp::Commit { batch, txns }).ok()
+        self.run(EngineOp::Commit { batch, txns })
     }
 
     fn cost(&mut self) -> u64 {
@@ -79,7 +95,6 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_engine::Engine as _;
     use tidegate_kernel::Seed;
     use tidegate_protocol::{Bytes, Txn, Write};
 
@@ -110,6 +125,25 @@ mod tests {
         ));
         assert!(next.is_some());
         assert_eq!(disk.engine.revision(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_commits_and_loses_nothing() {
+        let mut disk = Disk::new(Disks::default(), Seed(1).rng());
+        for (full, revision) in [(0, 1), (1, 1), (0, 2)] {
+            disk.full = full;
+            disk.push(commit(1, &["a"]));
+            let (reply, _) = disk.complete();
+            let Some(EngineReply::Committed { outcome, .. }) = reply else {
+                panic!("{reply:?}");
+            };
+            let refused = matches!(outcome.outcomes[0], CommitOutcome::Refused(_));
+            assert_eq!(refused, full > 0);
+            assert_eq!(
+                (outcome.revision, disk.engine.revision()),
+                (revision, revision)
+            );
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn behaviour_name(behaviour: Behaviour) -> &'static str {
         Behaviour::Hangs => "hangs",
         Behaviour::IgnoresSigterm => "ignores-sigterm",
         Behaviour::CrashesSometimes => "crashes-sometimes",
+        Behaviour::Leaks => "leaks",
     }
 }
 
@@ -48,6 +49,7 @@ pub fn behaviour_of(spec: &VersionSpec) -> Behaviour {
         Behaviour::Hangs,
         Behaviour::IgnoresSigterm,
         Behaviour::CrashesSometimes,
+        Behaviour::Leaks,
     ]
     .into_iter()
     .find(|b| name.is_some_and(|v| v.value == behaviour_name(*b)))
@@ -97,7 +99,7 @@ impl Env {
             .iter()
             .position(|app| *app.name.get_ref() == spec.project);
         let whole = Digest::try_from(&spec.artifact)
-            .is_ok_and(|artifact| self.nodes[by.node].blobs.holds_artifact(artifact));
+            .is_ok_and(|artifact| self.nodes[by.node].blobs.copy_out(artifact));
         let refused = match app {
             _ if self.instances.find(by.node, instance).is_some() => Some("it runs already"),
             None => Some("there is no such program"),

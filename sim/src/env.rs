@@ -47,6 +47,10 @@ pub struct Node {
     pub deferred: Vec<Happening>,
     /// How many times slower its instances are than they should be.
     pub slow: u64,
+    /// Faults that let its instances take no connections, and that keep its metald's messages
+    /// from the store.
+    pub deaf: u32,
+    pub mute: u32,
 }
 
 /// The address and the life of the actor that is being stepped.
@@ -79,10 +83,13 @@ pub struct Env {
     pub operator_inbox: Vec<Message>,
     /// Machines that are paused.
     pub paused: u32,
+    /// Nanoseconds that the clients of each region take for their answers, on average.
+    pub slow_clients: Vec<u64>,
     /// When each claim that does not run yet became durable.
     pub claims: FxMap<(usize, InstanceRef), SimTime>,
     pub driver_rng: Rng,
     pub corruption_rng: Rng,
+    pub rot_rng: Rng,
 }
 
 impl Env {
@@ -103,6 +110,8 @@ impl Env {
                 pauses: 0,
                 deferred: Vec::new(),
                 slow: 1,
+                deaf: 0,
+                mute: 0,
             })
             .collect::<Vec<_>>();
         let stores = topology.regions.len() + 1;
@@ -124,9 +133,11 @@ impl Env {
             resumes: Vec::new(),
             operator_inbox: Vec::new(),
             paused: 0,
+            slow_clients: vec![0; topology.regions.len()],
             claims: FxMap::default(),
             driver_rng: seed.derive("driver").rng(),
             corruption_rng: seed.derive("corruption").rng(),
+            rot_rng: seed.derive("bit rot").rng(),
             topology,
             network,
             nodes,
@@ -165,7 +176,20 @@ impl Env {
             self.stats.messages_lost += 1;
             return;
         };
-        let flight = |body| Happening::Message(Box::new(Flight { from, to, body }));
+        let mute = self.nodes[node].mute > 0 && from.role == Role::Metald;
+        if mute && to.role == Role::Store {
+            self.stats.messages_lost += 1;
+            return;
+        }
+        let connection = self.network.connection(node, target);
+        let flight = |body| {
+            Happening::Message(Box::new(Flight {
+                from,
+                to,
+                body,
+                connection,
+            }))
+        };
         match self.network.deliver(self.now, node, target) {
             Fate::Lost => self.stats.messages_lost += 1,
             Fate::Arrives(at) => self.queue.push(at, flight(body)),

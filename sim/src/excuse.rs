@@ -6,6 +6,10 @@
 //! plane or of metald's process excuse nothing: warm traffic does not depend on them. An
 //! excuse holds for the regions that the fault strikes, and for as long afterwards as a
 //! request may last.
+//!
+//! Faults that meet single requests excuse exactly those, which carry it themselves: a
+//! connection that is reset, one that a deaf host does not take, a client that is too slow.
+//! Full disks, blobs that rot and hosts that are not heard excuse nothing.
 
 use crate::clock::SimTime;
 use crate::network::LinkChange;
@@ -81,7 +85,13 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
         | Change::SlowDisk(_)
         | Change::SlowHost(_)
         | Change::ClockJump(_)
-        | Change::ClockDrift(_) => false,
+        | Change::ClockDrift(_)
+        | Change::Reset
+        | Change::FullDisk
+        | Change::BitRot
+        | Change::Deaf
+        | Change::Mute
+        | Change::SlowClients(_) => false,
     };
     members(struck)
         .map(|n| &topology.nodes[n])

@@ -16,6 +16,8 @@ pub struct Flight {
     pub from: Address,
     pub to: Address,
     pub body: Message,
+    /// Of which connection between its nodes.
+    pub connection: u32,
 }
 
 /// One event of the world.

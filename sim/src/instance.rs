@@ -38,6 +38,8 @@ pub struct Instance {
     pub service_ns: u64,
     workers: u32,
     busy: u32,
+    /// Requests that it ever began to work on.
+    pub taken: u32,
     waiting: VecDeque<(u32, u32)>,
     pub terminated_at: Option<SimTime>,
     pub stop_grace_ns: u64,
@@ -115,6 +117,7 @@ impl Instances {
             service_ns: app.service.nanos(),
             workers: *app.workers.get_ref(),
             busy: 0,
+            taken: 0,
             waiting: VecDeque::new(),
             terminated_at: None,
             stop_grace_ns: app.stop_grace.nanos(),

@@ -9,8 +9,9 @@ use crate::env::Env;
 use crate::happening::Happening;
 use crate::oracle::converged::{GatewayNode, Serving};
 use crate::oracle::orphans::Running;
+use crate::plan::Change;
 use crate::scenario::Behaviour;
-use crate::topology::NodeKind;
+use crate::topology::{NodeKind, members};
 use crate::world::{CHECKPOINT_NS, World};
 
 impl World {
@@ -22,7 +23,8 @@ impl World {
         oracles
             .durable
             .check(env.ledger.main(), &mut oracles.findings);
-        if env.now < self.faults_end {
+        self.judge_loads();
+        if self.env.now < self.faults_end {
             return;
         }
         self.judge_orphans();
@@ -51,6 +53,29 @@ impl World {
             self.judge_convergence();
         }
         self.judge_open_requests();
+        self.judge_recovery();
+    }
+
+    fn judge_loads(&mut self) {
+        for slot in &self.actors {
+            let Some(cell) = &slot.cell else {
+                continue;
+            };
+            let name = &self.env.topology.nodes[slot.node].name;
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.overload.loaded(name, &cell.load(), findings);
+        }
+    }
+
+    fn judge_recovery(&mut self) {
+        for (stream, s) in (0..).zip(&self.streams) {
+            let excused = self.operator.is_poisoned(s.app) || self.operator.is_removed(s.app);
+            let host = &self.hosts[s.app as usize];
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.overload.recovered(stream, host, excused, findings);
+        }
     }
 
     fn judge_orphans(&mut self) {
@@ -86,6 +111,8 @@ impl World {
 
     fn judge_convergence(&mut self) {
         let serving = self.serving();
+        let full_hosts = self.struck_hosts(|change| change == Change::FullDisk);
+        let slow_hosts = self.struck_hosts(|change| matches!(change, Change::SlowHost(_)));
         let gateways: Vec<GatewayNode> = gateway_nodes(&self.env).collect();
         let env = &mut self.env;
         let oracles = &mut env.oracles;
@@ -99,6 +126,14 @@ impl World {
                 && main.version(*version).is_some_and(is_healthy)
             {
                 let (project, reason) = (&deploy.project, &deploy.reason);
+                // One host that has no room for the artifact, or is too slow to start the
+                // app in time, says so and ends the deploy.
+                let lacked = ["its artifact did not arrive", "its files are not here"];
+                let lacked = lacked.iter().any(|why| reason.contains(why));
+                let late = reason.contains("it did not become healthy");
+                if full_hosts && lacked || slow_hosts && late {
+                    continue;
+                }
                 oracles.progress.failed(project, reason, findings);
             }
         }
@@ -114,6 +149,16 @@ impl World {
             converged.check_peers(name, &gateways, view, findings);
         }
         oracles.converged.check_gateways(main, &serving, findings);
+    }
+
+    /// Whether a host was struck by such a fault.
+    fn struck_hosts(&self, by: impl Fn(Change) -> bool) -> bool {
+        let nodes = &self.env.topology.nodes;
+        self.faults
+            .iter()
+            .zip(&self.struck)
+            .filter(|(fault, _)| by(fault.change))
+            .any(|(_, set)| members(*set).any(|n| nodes[n].kind == NodeKind::Host))
     }
 
     /// What every gateway actor serves of every app.

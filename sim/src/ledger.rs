@@ -22,6 +22,8 @@ pub struct Written {
     pub key: Key,
     pub before: Option<Record>,
     pub after: Option<Record>,
+    /// The same for all writes of one commit.
+    pub revision: u64,
 }
 
 /// What host names resolved to, ever: (app, version) pairs of whole epochs.
@@ -81,7 +83,12 @@ impl StoreView {
             Some(record) => self.records.insert(key.clone(), record.clone()),
             None => self.records.remove(&key),
         };
-        Some(Written { key, before, after })
+        Some(Written {
+            key,
+            before,
+            after,
+            revision: entry.revision,
+        })
     }
 }
 

@@ -50,6 +50,8 @@ struct Link {
     fixed_ns: u64,
     last_arrival: SimTime,
     fault: LinkFault,
+    /// How often its connections broke.
+    resets: u32,
 }
 
 /// Where a message goes.
@@ -101,6 +103,7 @@ impl Network {
                     fixed_ns,
                     last_arrival: 0,
                     fault: LinkFault::default(),
+                    resets: 0,
                 });
             }
         }
@@ -196,6 +199,23 @@ impl Network {
         self.links[from * self.count + to].fault.cuts > 0
     }
 
+    /// Which connection a message from one node to another takes now: one that took an
+    /// earlier connection does not arrive any more.
+    #[inline]
+    pub fn connection(&self, from: usize, to: usize) -> u32 {
+        self.links[from * self.count + to].resets
+    }
+
+    /// Breaks every connection between the two sets.
+    pub fn reset(&mut self, one: NodeSet, other: NodeSet) {
+        for a in members(one) {
+            for b in members(other & !one) {
+                self.links[a * self.count + b].resets += 1;
+                self.links[b * self.count + a].resets += 1;
+            }
+        }
+    }
+
     /// Bytes changed on the way, per million messages.
     #[inline]
     pub fn corruption(&self, from: usize, to: usize) -> u32 {
@@ -286,6 +306,15 @@ mod tests {
         network.change(1 << 2, 0b11000, LinkChange::Cut, false);
         assert!(matches!(network.deliver(0, 2, 3), Fate::Arrives(_)));
         assert!(network.is_whole(2, 3));
+    }
+
+    #[test]
+    fn a_reset_breaks_both_directions_and_nothing_within_a_set() {
+        let (mut network, _) = network();
+        network.reset(0b0110, 0b1110);
+        let connection = |from, to| network.connection(from, to);
+        assert_eq!((connection(1, 3), connection(3, 1)), (1, 1));
+        assert_eq!((connection(1, 2), connection(0, 3)), (0, 0));
     }
 
     #[test]

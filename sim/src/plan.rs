@@ -45,15 +45,40 @@ pub enum Change {
     SlowHost(u32),
     ClockJump(i64),
     ClockDrift(u32),
+    /// Of an instant; what repeats is planned as many faults.
+    Reset,
+    FullDisk,
+    BitRot,
+    Deaf,
+    Mute,
+    /// Nanoseconds that clients need on average.
+    SlowClients(u64),
 }
 
 /// All faults of a run, by their beginning. The scenario was expanded before: what is still
 /// left to a draw strikes nobody.
 pub fn plan(scenario: &Scenario, topology: &Topology) -> Vec<PlannedFault> {
     let faults = scenario.faults.iter();
-    let mut faults: Vec<PlannedFault> = faults.map(|f| planned(f, topology)).collect();
+    let mut faults: Vec<PlannedFault> = faults.flat_map(|f| repeated(f, topology)).collect();
     faults.sort_by_key(|f| (f.begin, f.end));
     faults
+}
+
+/// A fault, or as many as it repeats itself. A reset is over when it has happened.
+fn repeated(fault: &Fault, topology: &Topology) -> Vec<PlannedFault> {
+    let first = planned(fault, topology);
+    if first.change != Change::Reset {
+        return vec![first];
+    }
+    let every = fault.every.unwrap_or(fault.length).nanos().max(1);
+    let begins = (first.begin..first.end).step_by(usize::try_from(every).unwrap_or(usize::MAX));
+    begins
+        .map(|begin| PlannedFault {
+            begin,
+            end: begin + 1,
+            ..first.clone()
+        })
+        .collect()
 }
 
 fn planned(fault: &Fault, topology: &Topology) -> PlannedFault {
@@ -89,6 +114,12 @@ fn planned(fault: &Fault, topology: &Topology) -> PlannedFault {
         FaultKind::Pause => (Change::Pause, String::new()),
         FaultKind::SlowDisk => (Change::SlowDisk(times), format!(" {times} times slower")),
         FaultKind::SlowHost => (Change::SlowHost(times), format!(" {times} times slower")),
+        FaultKind::Reset => (Change::Reset, String::new()),
+        FaultKind::FullDisk => (Change::FullDisk, String::new()),
+        FaultKind::BitRot => (Change::BitRot, String::new()),
+        FaultKind::Deaf => (Change::Deaf, String::new()),
+        FaultKind::Mute => (Change::Mute, String::new()),
+        FaultKind::SlowClients => (Change::SlowClients(by.nanos()), format!(" +{by}")),
         FaultKind::ClockJump => {
             let sign = if fault.backwards { -1 } else { 1 };
             let arrow = if fault.backwards { "back" } else { "ahead" };

@@ -159,6 +159,11 @@ impl Topology {
                     && node.region == region(p)
                     && n.is_none_or(|n| n == node.ordinal)
             }
+            Target::Zone(p, letter) => {
+                node.region.is_some()
+                    && node.region == region(p)
+                    && node.zone.ends_with(&format!("-{letter}"))
+            }
             Target::Rest
             | Target::AnyGateway(_)
             | Target::AnyHost(_)

@@ -98,6 +98,11 @@ impl World {
             seed,
             env,
         };
+        for stream in &world.streams {
+            let traffic = &world.env.scenario.traffic[stream.traffic];
+            let overload = &mut world.env.oracles.overload;
+            overload.stream(traffic, world.well_from, world.duration);
+        }
         world.populate();
         world.schedule();
         world
@@ -139,9 +144,18 @@ impl World {
             };
             self.env.queue.push(planned.end, end);
         }
-        for stream in 0..self.streams.len() as u32 {
-            let at = self.streams[stream as usize].first();
-            self.env.queue.push(at, Happening::Arrival { stream });
+        for (stream, s) in (0..).zip(&mut self.streams) {
+            let first = s.first();
+            for _ in 0..s.clients() {
+                let at = if s.is_closed() {
+                    s.thinks(first)
+                } else {
+                    Some(first)
+                };
+                if let Some(at) = at {
+                    self.env.queue.push(at, Happening::Arrival { stream });
+                }
+            }
         }
         for (operation, at) in self.operator.times() {
             self.env.queue.push(at, Happening::Operator { operation });
@@ -257,7 +271,10 @@ impl World {
         };
         let from = self.env.topology.index(flight.from.node);
         // What is on its way when a link is cut is lost with it.
-        if from.is_some_and(|from| self.env.network.is_cut(from, to)) {
+        let network = &self.env.network;
+        if from.is_some_and(|from| {
+            network.is_cut(from, to) || network.connection(from, to) != flight.connection
+        }) {
             self.env.stats.messages_lost += 1;
             return;
         }
@@ -310,10 +327,20 @@ impl World {
         let tidegate_kernel::EngineReply::Committed { outcome, .. } = reply else {
             return;
         };
-        for written in self.env.ledger.apply(store, &outcome.changes) {
-            if let Some(region) = store.checked_sub(1) {
-                self.on_partition_write(region, &written);
+        let writes = self.env.ledger.apply(store, &outcome.changes);
+        let oracles = &mut self.env.oracles;
+        oracles.findings.at = self.env.now;
+        let Some(region) = store.checked_sub(1) else {
+            for commit in writes.chunk_by(|a, b| a.revision == b.revision) {
+                oracles.tasks.on_main(commit, &mut oracles.findings);
             }
+            return;
+        };
+        for written in writes {
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.tasks.on_partition(region, &written, findings);
+            self.on_partition_write(region, &written);
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{BlobCommand, Effect, Effects, Now, Rng, Time};
+use tidegate_kernel::{BlobCommand, Effect, Effects, Load, Now, Rng, Time};
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
 use crate::{
@@ -281,6 +281,13 @@ impl Blobs {
             }
         }
         given_up
+    }
+
+    pub(crate) fn load(&self) -> [Load; 2] {
+        [
+            Load::new("checks of blobs", self.checks.len(), self.checks_max),
+            Load::new("transfers", self.coming.len(), self.transfers_max),
+        ]
     }
 
     pub(crate) fn check(&self) {

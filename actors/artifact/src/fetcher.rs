@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
-    Backoff, BlobCommand, BlobReport, Duration, Effect, Effects, Note, Now, Rng, Time,
+    Backoff, BlobCommand, BlobReport, Duration, Effect, Effects, Load, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{Address, BlobData, Digest, Manifest};
 
@@ -256,6 +256,17 @@ impl Fetcher {
         let idle = self.artifacts.len() - self.working;
         assert_eq!(idle, self.queue.len() + self.resting.len());
         self.blobs.check();
+    }
+
+    /// How full its queues are.
+    pub fn load(&self) -> Vec<Load> {
+        let config = &self.config;
+        let mut load = vec![
+            Load::new("artifacts", self.artifacts.len(), config.wanted_max),
+            Load::new("artifacts in work", self.working, config.working_max),
+        ];
+        load.extend(self.blobs.load());
+        load
     }
 
     /// Starts what has room.

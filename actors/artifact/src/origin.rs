@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
-    Actor, BlobCommand, BlobReport, Effect, Effects, Event, Note, Now, Rng, Time,
+    Actor, BlobCommand, BlobReport, Effect, Effects, Event, Load, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{Address, BlobData, BlobRead, Bytes, Digest, Message, limits};
 
@@ -99,6 +99,10 @@ impl Actor for Origin {
 
     fn check(&self) {
         assert!(self.reads <= self.config.reads_max);
+    }
+
+    fn load(&self) -> Vec<Load> {
+        vec![Load::new("origin reads", self.reads, self.config.reads_max)]
     }
 }
 

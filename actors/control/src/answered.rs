@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{Duration, Time};
+use tidegate_kernel::{Duration, Load, Time};
 use tidegate_protocol::{Address, ApiReply};
 
 use crate::plan::Write;
@@ -49,6 +49,10 @@ impl Answered {
         self.forget_old(now);
         let (earlier, reply) = self.replies.get(&name)?;
         (earlier == write).then(|| reply.clone())
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load::new("replies kept", self.replies.len(), KEPT_MAX)
     }
 
     fn forget_old(&mut self, now: Time) {

@@ -24,7 +24,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
-    Actor, CommitId, Duration, Effect, Effects, Event, Mirror, Note, Now, Rng, Time,
+    Actor, CommitId, Duration, Effect, Effects, Event, Load, Mirror, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{
     Address, ApiError, ApiReply, ApiRequest, Key, Message, StoreCommitReply, api_request,
@@ -411,6 +411,18 @@ impl Actor for Control {
             "control admitted more requests than its bound"
         );
         self.requests.check();
+    }
+
+    fn load(&self) -> Vec<Load> {
+        vec![
+            Load::new(
+                "requests",
+                self.requests_in_flight(),
+                self.config.requests_max,
+            ),
+            self.answered.load(),
+            self.regions.load(),
+        ]
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{CommitId, Duration, Effects, Mirror, Note, Rng, Time};
+use tidegate_kernel::{CommitId, Duration, Effects, Load, Mirror, Note, Rng, Time};
 use tidegate_protocol::{
     Address, Key, Message, Record, RegionHello, RegionRecord, RegionWelcome, Txn, Write,
 };
@@ -73,6 +73,10 @@ impl Regions {
         fx.commit(commit, known.mirror.store(), txn);
         fx.send_after(commit, from, welcome);
         self.storing.insert(commit, (hello.region, now));
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load::new("regions being stored", self.storing.len(), STORING_MAX)
     }
 
     /// Whether the answered commit was one of a region.

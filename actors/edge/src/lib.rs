@@ -22,8 +22,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
-    Actor, BlobReport, Change, CommitId, Duration, Effects, Event, Mirror, Note, Now, Rng, Seed,
-    Time, origin_of,
+    Actor, BlobReport, Change, CommitId, Duration, Effects, Event, Load, Mirror, Note, Now, Rng,
+    Seed, Time, origin_of,
 };
 use tidegate_protocol::{
     Address, Digest, GatewayRecord, Key, Message, NodeId, Record, RegionHello, StoreFeed, Txn,
@@ -338,5 +338,9 @@ impl Actor for Edge {
     fn check(&self) {
         self.fetcher.check();
         self.ledger.check();
+    }
+
+    fn load(&self) -> Vec<Load> {
+        self.fetcher.load()
     }
 }

@@ -30,8 +30,8 @@ use requests::{Request, Requests, Stage};
 use serde::{Deserialize, Serialize};
 use table::{Resolved, Table};
 use tidegate_kernel::{
-    Actor, Called, Decision, Duration, Effects, Event, FrontCall, Mirror, Now, Outcome, Refusal,
-    RequestHead, Rng, Ticket, Time,
+    Actor, Called, Decision, Duration, Effects, Event, FrontCall, Load, Mirror, Now, Outcome,
+    Refusal, RequestHead, Rng, Ticket, Time,
 };
 use tidegate_protocol::{Address, AppKind, Key, Message, NodeId, TrafficReport};
 use version::{Block, VersionIndex};
@@ -408,5 +408,31 @@ impl Actor for Gateway {
             .sum();
         assert_eq!(waiting, self.holds.len(), "every wait has a deadline");
         assert!(waiting <= self.config.waiting_max, "the queues are bounded");
+    }
+
+    fn load(&self) -> Vec<Load> {
+        let versions = || self.table.indices().map(|i| self.table.version(i));
+        let longest = versions().map(|v| v.waiting.len()).max().unwrap_or(0);
+        let config = &self.config;
+        let mut load = vec![
+            Load::new("waiting requests", self.holds.len(), config.waiting_max),
+            Load::new(
+                "requests waiting for one version",
+                longest,
+                config.waiting_version_max,
+            ),
+        ];
+        for version in versions() {
+            let Some(spec) = &version.spec else {
+                continue;
+            };
+            let busiest = version.instances.iter().map(|i| i.in_flight).max();
+            load.push(Load::new(
+                "requests in flight at one instance",
+                busiest.unwrap_or(0) as usize,
+                spec.concurrency as usize,
+            ));
+        }
+        load
     }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Message, StoreCommit};
 
 use crate::{
-    Actor, BlobCommand, Called, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Note,
-    Now, Outbox, Ticket, Time,
+    Actor, BlobCommand, Called, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Load,
+    Note, Now, Outbox, Ticket, Time,
 };
 
 /// Where a host carries out what an actor wants. Messages may be lost; the rest may be late.
@@ -71,6 +71,13 @@ impl<A: Actor> Cell<A> {
 
     pub fn actor(&self) -> &A {
         &self.actor
+    }
+
+    /// How full the actor's queues and its outbox are.
+    pub fn load(&self) -> Vec<Load> {
+        let mut load = self.actor.load();
+        load.push(self.outbox.load());
+        load
     }
 
     fn carry_out(&mut self, sink: &mut impl Sink) {

@@ -16,6 +16,7 @@ mod cell;
 mod effect;
 mod event;
 mod http;
+mod load;
 mod mirror;
 mod note;
 mod outbox;
@@ -33,6 +34,7 @@ pub use event::{
     BatchOutcome, BlobReport, CommitOutcome, DriverInstance, DriverReport, EngineReply, Event,
 };
 pub use http::{Decision, FrontCall, Outcome, Refusal, RequestHead, Ticket};
+pub use load::Load;
 pub use mirror::{Change, Mirror};
 pub use note::Note;
 pub use outbox::Outbox;
@@ -52,6 +54,11 @@ pub trait Actor {
     /// Panics when an invariant of its own is broken. Called after every event in
     /// simulation and in debug builds.
     fn check(&self) {}
+
+    /// How full its queues are. Asked now and then, never on a hot path.
+    fn load(&self) -> Vec<Load> {
+        Vec::new()
+    }
 }
 
 /// An actor that is also called directly, without a mailbox, by the thread that owns it. What

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Message, store_commit_reply::Outcome};
 
-use crate::{CommitId, Event, Note};
+use crate::{CommitId, Event, Load, Note};
 
 /// Messages that may wait for commits in one actor.
 const WAITING_MAX: usize = 65_536;
@@ -52,6 +52,12 @@ impl Outbox {
             Some(Outcome::Applied(_)) => held,
             _ => Vec::new(),
         }
+    }
+
+    /// Messages that wait.
+    pub fn load(&self) -> Load {
+        let waiting = self.waiting.values().map(Vec::len).sum();
+        Load::new("outbox", waiting, WAITING_MAX)
     }
 
     pub fn is_empty(&self) -> bool {

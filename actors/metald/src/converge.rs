@@ -187,7 +187,13 @@ impl Metald {
             }
         };
         self.begin(now, life, Some(spec), claim, state, reason, fx);
-        let Ok(digest) = artifact else { return };
+        if let Ok(digest) = artifact {
+            self.fetch(now, life, digest, fx);
+        }
+    }
+
+    /// Brings a life the artifact that it waits for.
+    pub(crate) fn fetch(&mut self, now: Now, life: Life, digest: Digest, fx: &mut Effects) {
         if !self.fetcher.want(now, digest, fx) {
             let reason = "too many artifacts are being fetched".to_owned();
             self.act(now, life, fx, |i, turn| i.fail(reason, turn));

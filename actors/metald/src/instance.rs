@@ -47,6 +47,8 @@ pub(crate) struct Instance {
     pub(crate) claim: Claim,
     pub(crate) commit: Option<PendingCommit>,
     pub(crate) state: State,
+    /// Its start failed once, and its artifact was looked at again.
+    looked_again: bool,
 }
 
 impl Instance {
@@ -64,6 +66,7 @@ impl Instance {
             spec,
             claim,
             commit: None,
+            looked_again: false,
             state: State::Stopped(Stopped),
         };
         instance.enter(state, reason, turn);
@@ -83,6 +86,21 @@ impl Instance {
             instance: self.life.into(),
             spec: Box::new(VersionSpec::clone(spec)),
         }));
+    }
+
+    /// The driver could not make it, for the first time: the artifact to look at again. Blobs
+    /// may have been damaged at rest, which a start finds out and a fetch mends.
+    pub(crate) fn look_again(&mut self) -> Option<Digest> {
+        let (State::Provisioning(p), Some(spec)) = (&mut self.state, &self.spec) else {
+            return None;
+        };
+        if self.looked_again || p.step != Make::AtDriver {
+            return None;
+        }
+        let digest = Digest::try_from(&spec.artifact).ok()?;
+        self.looked_again = true;
+        p.step = Make::Fetching(digest);
+        Some(digest)
     }
 
     /// The driver has started it.

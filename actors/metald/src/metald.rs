@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_artifact::{Fetcher, FetcherConfig, Progress};
 use tidegate_kernel::{
     Actor, Change, DriverCommand, DriverInstance, DriverReport, Duration, Effect, Effects, Event,
-    Mirror, Note, Now, Rng, Seed, Time, origin_of,
+    Load, Mirror, Note, Now, Rng, Seed, Time, origin_of,
 };
 use tidegate_protocol::{
     Address, Digest, InstanceRef, Key, Message, Provision, SlotState, StoreFeed,
@@ -236,6 +236,11 @@ impl Metald {
                 self.on_started(now, instance, endpoint, fx);
             }
             DriverReport::StartFailed { instance, reason } => {
+                let again = self.instances.get_mut(&instance.into());
+                if let Some(digest) = again.and_then(Instance::look_again) {
+                    fx.mark("a start that failed is tried again");
+                    return self.fetch(now, instance.into(), digest, fx);
+                }
                 self.act(now, instance.into(), fx, |i, turn| {
                     i.on_gone(&reason, "", turn);
                 });
@@ -311,5 +316,12 @@ impl Actor for Metald {
 
     fn check(&self) {
         self.check_invariants();
+    }
+
+    fn load(&self) -> Vec<Load> {
+        let reads = Load::new("log reads", self.logs.len(), self.config.log_reads_max);
+        let mut load = self.fetcher.load();
+        load.push(reads);
+        load
     }
 }

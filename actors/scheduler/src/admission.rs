@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{Duration, Effects, Note, Now, Time};
+use tidegate_kernel::{Duration, Effects, Load, Note, Now, Time};
 use tidegate_protocol::{Address, Message, Wake, WakeOutcome, WakeReply};
 
 use crate::Scheduler;
@@ -74,6 +74,10 @@ impl Queue {
     pub(crate) fn clear(&mut self) {
         self.order.clear();
         self.asked.clear();
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load::new("wakes", self.asked.len(), self.order.capacity())
     }
 
     /// Panics when the order and the times are not of the same versions.

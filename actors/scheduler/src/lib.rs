@@ -27,7 +27,7 @@ pub use placement::{Candidate, choose_host};
 use serde::{Deserialize, Serialize};
 use slots::Pending;
 use tidegate_kernel::{
-    Actor, Change, CommitId, Duration, Effect, Effects, Event, Mirror, Now, Rng, Time,
+    Actor, Change, CommitId, Duration, Effect, Effects, Event, Load, Mirror, Now, Rng, Time,
 };
 use tidegate_protocol::{
     Address, InstanceFailed, Key, Message, Record, SlotState, StoreCommitReply, TrafficReport,
@@ -316,6 +316,10 @@ impl Actor for Scheduler {
             self.election.term().is_some() || self.queue.is_empty(),
             "only the active scheduler queues wakes"
         );
+    }
+
+    fn load(&self) -> Vec<Load> {
+        vec![self.queue.load()]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Group commit: one batch at the engine, everything else waits for it.
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{Bounded, Effects, EngineOp, Note};
+use tidegate_kernel::{Bounded, Effects, EngineOp, Load, Note};
 use tidegate_protocol::{Address, Txn};
 
 use crate::{StoreConfig, admit::Admitted};
@@ -90,6 +90,20 @@ impl Commits {
     pub(crate) fn finish(&mut self, batch: u64) -> Option<Vec<Waiter>> {
         let (_, waiters) = self.at_engine.take_if(|(sent, _)| *sent == batch)?;
         Some(waiters)
+    }
+
+    pub(crate) fn load(&self, config: &StoreConfig) -> [Load; 3] {
+        let at_engine = self.at_engine.as_ref();
+        let at_engine = at_engine.map_or(0, |(_, waiters)| waiters.len());
+        [
+            Load::new("commits", self.waiting.len(), config.waiting_max),
+            Load::new(
+                "bytes of commits",
+                self.waiting_bytes,
+                config.waiting_bytes_max,
+            ),
+            Load::new("commits at the engine", at_engine, config.batch_txns_max),
+        ]
     }
 
     pub(crate) fn check(&self, config: &StoreConfig) {

@@ -24,7 +24,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::{
     Actor, BatchOutcome, CommitOutcome, Duration, Effect, Effects, EngineOp, EngineReply, Event,
-    Note, Now, Rng, Time,
+    Load, Note, Now, Rng, Time,
 };
 use tidegate_protocol::{
     Address, FeedEntry, Message, StoreCommit, StoreCommitReply, StoreFeed, StoreWatch, limits,
@@ -407,6 +407,18 @@ impl Actor for StoreActor {
             self.sweep_at.is_some() || self.subscribers.len() == 0,
             "a subscriber that nobody sweeps"
         );
+    }
+
+    fn load(&self) -> Vec<Load> {
+        let config = &self.config;
+        let mut load = self.commits.load(config).to_vec();
+        let subscribers = self.subscribers.len();
+        load.push(Load::new(
+            "subscribers",
+            subscribers,
+            config.subscribers_max,
+        ));
+        load
     }
 }
 

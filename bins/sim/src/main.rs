@@ -5,9 +5,9 @@ mod bug_files;
 mod determinism;
 mod json;
 mod panics;
+mod replay;
 mod shrink;
 mod swarm;
-mod replay;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;

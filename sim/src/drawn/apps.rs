@@ -5,7 +5,9 @@
 
 use super::given;
 use crate::choices::Choices;
-use crate::scenario::{Action, App, Behaviour, Kind, Operation, Span, Spike, Topology, Traffic};
+use crate::scenario::{
+    Action, App, Arrivals, Behaviour, Kind, Operation, Span, Spike, Topology, Traffic,
+};
 
 /// Names that say nothing about what an app does.
 const NAMES: [&str; 5] = ["ant", "bee", "cat", "dog", "elk"];
@@ -31,6 +33,7 @@ fn draw_app(name: &str, most: u64, topology: &Topology, choices: &mut Choices<'_
     let only = choices.index(regions.len());
     App {
         name: given(name.into()),
+        tenants: None,
         kind: if choices.percent(20) {
             Kind::Static
         } else {
@@ -86,6 +89,7 @@ pub(super) fn draw_operations(
                     Behaviour::Hangs,
                     Behaviour::IgnoresSigterm,
                     Behaviour::CrashesSometimes,
+                    Behaviour::Leaks,
                 ])
             } else {
                 Behaviour::Healthy
@@ -137,16 +141,55 @@ pub(super) fn draw_traffic(
             } else {
                 Vec::new()
             };
-            Traffic {
+            let steady = Traffic {
                 app: app.name.clone(),
                 per_second: given(rate),
                 regions: given(Vec::new()),
                 from: given(Span::millis(choices.between(10_000, 45_000))),
                 until: None,
+                arrivals: Arrivals::Poisson,
+                clients: None,
+                on: None,
+                off: None,
+                period: None,
+                zipf: None,
                 spikes: crowd,
-            }
+                retries: given(if choices.percent(20) {
+                    choices.between(1, 4) as u32
+                } else {
+                    0
+                }),
+                honours_retry_after: choices.percent(50),
+            };
+            draw_arrivals(steady, choices)
         })
         .collect()
+}
+
+/// Half of the streams come as they do in textbooks.
+fn draw_arrivals(mut traffic: Traffic, choices: &mut Choices<'_>) -> Traffic {
+    if choices.percent(50) {
+        return traffic;
+    }
+    match choices.between(0, 2) {
+        0 => {
+            traffic.arrivals = Arrivals::OnOff;
+            // A burst is at most four times as busy as the mean, which the app can carry.
+            let on = choices.between(500, 5_000);
+            traffic.on = Some(given(Span::millis(on)));
+            traffic.off = Some(given(Span::millis(choices.between(on / 2, on * 3))));
+        }
+        1 => {
+            traffic.arrivals = Arrivals::Diurnal;
+            let period = choices.between(20_000, 120_000);
+            traffic.period = Some(given(Span::millis(period)));
+        }
+        _ => {
+            traffic.arrivals = Arrivals::Closed;
+            traffic.clients = Some(given(choices.between(1, 20) as u32));
+        }
+    }
+    traffic
 }
 
 /// At most what the app's instances carry at a third of their capacity, in hundredths.

@@ -62,6 +62,7 @@ fn draw(kind: FaultKind, topology: &Topology, choices: &mut Choices<'_>) -> Faul
             | FaultKind::Duplication
             | FaultKind::Reordering
             | FaultKind::Corruption
+            | FaultKind::Reset
     );
     let single_link = on_links && choices.percent(20);
     let other = single_link.then(|| one_machine(&any_of(topology), topology, choices));
@@ -74,17 +75,22 @@ fn draw(kind: FaultKind, topology: &Topology, choices: &mut Choices<'_>) -> Faul
             .filter(|other| *other != target)
             .map(|other| Spanned::new(0..0, other)),
         target: Spanned::new(0..0, target),
-        one_way: on_links && choices.percent(30),
+        one_way: on_links && kind != FaultKind::Reset && choices.percent(30),
         per_million: None,
         by: None,
         backwards: false,
         ppm: None,
         times: None,
+        every: None,
     };
     match kind {
         FaultKind::Loss | FaultKind::Duplication | FaultKind::Corruption => {
             fault.per_million = Some(choices.between(10_000, 200_000) as u32);
         }
+        FaultKind::Reset if choices.percent(50) => {
+            fault.every = Some(Span::millis(choices.between(500, 20_000)));
+        }
+        FaultKind::SlowClients => fault.by = Some(Span::millis(choices.between(50, 5_000))),
         FaultKind::Latency => fault.by = Some(Span::millis(choices.between(1, 400))),
         FaultKind::SlowDisk | FaultKind::SlowHost => {
             fault.times = Some(choices.between(3, 50) as u32);
@@ -102,13 +108,17 @@ fn draw(kind: FaultKind, topology: &Topology, choices: &mut Choices<'_>) -> Faul
 fn draw_target(kind: FaultKind, topology: &Topology, choices: &mut Choices<'_>) -> Target {
     let of_kind = |kind| topology.all_of(kind).collect::<Vec<usize>>();
     let machines = match kind {
-        FaultKind::SlowHost => of_kind(NodeKind::Host),
+        FaultKind::SlowHost | FaultKind::Deaf | FaultKind::Mute => of_kind(NodeKind::Host),
         FaultKind::SlowDisk => {
             let mut disks = vec![Topology::CONTROL];
             disks.extend(of_kind(NodeKind::Store));
             disks
         }
-        FaultKind::Death => {
+        FaultKind::SlowClients => {
+            let region = topology.regions[choices.index(topology.regions.len())].clone();
+            return Target::Region(Pick::Named(region));
+        }
+        FaultKind::Death | FaultKind::BitRot => {
             let mut mortal = of_kind(NodeKind::Host);
             mortal.extend(of_kind(NodeKind::Gateway));
             mortal

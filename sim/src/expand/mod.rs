@@ -6,6 +6,7 @@
 //! Expanding a second time changes nothing. Drawn moments are whole milliseconds.
 
 mod faults;
+mod tenants;
 
 pub use faults::{FaultSettings, draw_faults};
 
@@ -18,6 +19,7 @@ use crate::topology::{NodeKind, Topology};
 /// The whole plan of a run.
 pub fn expand(scenario: &Scenario, seed: Seed) -> Scenario {
     let mut expanded = scenario.clone();
+    tenants::expand(&mut expanded, seed.derive("tenants"));
     let topology = Topology::new(scenario);
     let mut rng = seed.derive("operations").rng();
     for op in &mut expanded.operations {

@@ -11,7 +11,9 @@
 //! | `right_version` | 2: requests reach only what their host name resolved to | always |
 //! | `verified` | 3: only verified artifacts are routed to | always |
 //! | `durable` | 4: acknowledged writes survive | always |
+//! | `tasks` | 5: deploys, removals and acks take effect once, and none is lost | always |
 //! | `answered` | 10: every admitted request ends, once, in time | always |
+//! | `overload` | 11: queues and retries are bounded, overload is refused early, goodput comes back | always; goodput after healing |
 //! | `progress` | 12: deploys end, wakes end, every region serves | after healing |
 //! | `converged` | 13: partitions equal the projection, gateways the newest epoch | after healing |
 //! | `orphans` | 14: nothing is left without its owner | after healing |
@@ -21,8 +23,10 @@ pub mod converged;
 pub mod durable;
 pub mod one_owner;
 pub mod orphans;
+pub mod overload;
 pub mod progress;
 pub mod right_version;
+pub mod tasks;
 pub mod verified;
 
 pub use answered::End;
@@ -94,7 +98,9 @@ pub struct Oracles {
     pub right_version: right_version::RightVersion,
     pub verified: verified::Verified,
     pub durable: durable::Durable,
+    pub tasks: tasks::Tasks,
     pub answered: answered::Answered,
+    pub overload: overload::Overload,
     pub progress: progress::Progress,
     pub converged: converged::Converged,
     pub orphans: orphans::Orphans,
@@ -115,7 +121,9 @@ impl Oracles {
                 self.verified.checks,
             ),
             (4, "acknowledged writes survive", self.durable.checks),
+            (5, "tasks take effect once, none is lost", self.tasks.checks),
             (10, "every admitted request ends", self.answered.checks),
+            (11, "overload is bounded and passes", self.overload.checks),
             (12, "deploys end, regions serve", self.progress.checks),
             (
                 13,

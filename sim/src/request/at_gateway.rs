@@ -38,24 +38,32 @@ impl World {
     }
 
     pub(crate) fn on_arrival(&mut self, stream: u32) {
-        let s = &mut self.streams[stream as usize];
-        let tick = s.tick(self.env.now);
-        let region = s.region;
+        let tick = self.streams[stream as usize].tick(self.env.now);
         if let Some(next) = tick.next {
             self.env.queue.push(next, Happening::Arrival { stream });
         }
-        if !tick.sends {
-            return;
+        if tick.sends {
+            self.send(stream, 0, 0);
         }
+    }
+
+    /// A client sends, after a wait, for the first time or again.
+    pub(super) fn send(&mut self, stream: u32, wait: u64, retried: u8) {
+        let s = &mut self.streams[stream as usize];
+        let region = s.region;
         let delay = MS + exponential(&mut s.rng, CLIENT_JITTER_NS);
         let local = &self.gateways[region];
         let gateway = local[s.rng.index(local.len()).unwrap_or(0)];
         let app = s.app;
         self.env.stats.requests.sent += 1;
         self.judge_asked(app, region);
-        let request = self.requests.insert(stream, region, self.env.now);
-        self.requests.get(request).legs[0].gateway = gateway;
-        self.next(request, delay, RequestStep::AtGateway);
+        let at = self.env.now + wait;
+        let request = self.requests.insert(stream, region, at);
+        let r = self.requests.get(request);
+        r.legs[0].gateway = gateway;
+        r.retried = retried;
+        self.env.oracles.overload.sent(stream, at);
+        self.next(request, wait + delay, RequestStep::AtGateway);
     }
 
     pub(crate) fn on_request(&mut self, request: u32, step: u32, what: RequestStep) {
@@ -132,7 +140,7 @@ impl World {
         if r.tries >= CLIENT_TRIES_MAX {
             self.env.stats.requests.failed += 1;
             *self.env.stats.reasons.entry("no gateway").or_default() += 1;
-            return self.requests.remove(request);
+            return self.leave(request);
         }
         // First the others of the region, in turn, then the next regions'.
         let regions = self.gateways.len();
@@ -143,6 +151,7 @@ impl World {
         let gateway = there[(place + 1) % there.len()];
         let r = self.requests.get(request);
         r.legs[0].gateway = gateway;
+        r.legs[0].sends = 0;
         r.regions |= 1 << ((region + away) % regions);
         let delay = 2 * MS + 40 * MS * away as u64;
         self.next(request, delay, RequestStep::AtGateway);
@@ -152,6 +161,7 @@ impl World {
     pub(super) fn apply(&mut self, request: u32, decision: Decision) {
         let gateway = self.requests.get(request).leg().gateway;
         let node = self.actors[gateway as usize].node;
+        self.judge_load(request, &decision);
         if let Some(since) = self.requests.get(request).held_since.take() {
             let us = (self.env.now - since) / 1_000;
             self.env.stats.hold.saturating_record(us.max(1));
@@ -253,6 +263,8 @@ impl World {
             Some(delay) if self.env.nodes[target].up => {
                 r.at = 1;
                 r.legs[1].gateway = actor;
+                r.legs[1].sends = 0;
+                r.legs[1].deadline = Time::ZERO;
                 self.next(request, delay, RequestStep::AtGateway);
             }
             _ => self.next(request, CONNECT_TIMEOUT_NS, RequestStep::ConnectFailed),

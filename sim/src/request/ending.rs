@@ -4,8 +4,9 @@ use tidegate_kernel::{Decision, FrontCall, Outcome};
 
 use super::{CLIENT_JITTER_NS, Leg, MS, UNKNOWN_HOST};
 use crate::draw::exponential;
-use crate::happening::RequestStep;
+use crate::happening::{Happening, RequestStep};
 use crate::oracle::End;
+use crate::topology::NodeSet;
 use crate::world::World;
 
 impl World {
@@ -67,13 +68,16 @@ impl World {
     pub(super) fn at_client(&mut self, request: u32) {
         let r = self.requests.get(request);
         let (end, sent_at, region) = (r.end, r.sent_at, usize::from(r.region));
-        let app = self.streams[r.stream as usize].app;
+        let stream = r.stream;
+        let app = self.streams[stream as usize].app;
         let stats = &mut self.env.stats;
         match end {
             End::Served => {
                 stats.requests.served += 1;
                 let us = (self.env.now - sent_at) / 1_000;
                 stats.latency.saturating_record(us.max(1));
+                let overload = &mut self.env.oracles.overload;
+                overload.served(stream, sent_at, self.env.now);
             }
             End::Refused(why) => {
                 stats.requests.refused += 1;
@@ -95,7 +99,40 @@ impl World {
                 oracles.progress.ended(region, end);
             }
         }
+        if self.retry(request) {
+            self.requests.remove(request);
+        } else {
+            self.leave(request);
+        }
+    }
+
+    /// A client has what it will ever get of a request. If it is one of a fixed number, it
+    /// thinks, and sends the next.
+    pub(super) fn leave(&mut self, request: u32) {
+        let stream = self.requests.get(request).stream;
         self.requests.remove(request);
+        if let Some(next) = self.streams[stream as usize].thinks(self.env.now) {
+            self.env.queue.push(next, Happening::Arrival { stream });
+        }
+    }
+
+    /// A client that was refused or failed sends again, if its app's clients do.
+    fn retry(&mut self, request: u32) -> bool {
+        let r = self.requests.get(request);
+        let (stream, retried) = (r.stream, r.retried);
+        let s = &self.streams[stream as usize];
+        let traffic = &self.env.scenario.traffic[s.traffic];
+        if u32::from(retried) >= *traffic.retries.get_ref() {
+            return false;
+        }
+        let wait = match r.end {
+            End::Served | End::Refused(UNKNOWN_HOST) => return false,
+            _ if !traffic.honours_retry_after => 0,
+            End::Refused(_) | End::Failed(_) => u64::from(r.retry_after_s) * 1_000 * MS,
+        };
+        self.env.stats.mark("clients that sent again");
+        self.send(stream, wait, retried + 1);
+        true
     }
 
     pub(super) fn client_leaves(&mut self, request: u32) {
@@ -109,7 +146,7 @@ impl World {
             self.finish(first, Outcome::ClientGone);
         }
         self.env.stats.requests.left += 1;
-        self.requests.remove(request);
+        self.leave(request);
         self.resume_held();
     }
 
@@ -130,7 +167,7 @@ impl World {
             let first = self.requests.get(request).legs[0].gateway;
             if first == gateway {
                 self.env.stats.requests.unknown += 1;
-                self.requests.remove(request);
+                self.leave(request);
                 continue;
             }
             let r = self.requests.get(request);
@@ -143,5 +180,47 @@ impl World {
                 self.next(request, MS, RequestStep::Broken);
             }
         }
+    }
+
+    /// Connections between two sets of machines break: what they carry ends now.
+    pub(crate) fn reset(&mut self, one: NodeSet, other: NodeSet) {
+        self.env.network.reset(one, other);
+        let apart = |a: usize, b: usize| {
+            let on = |set: NodeSet, node: usize| set >> node & 1 == 1;
+            on(one, a) && on(other & !one, b) || on(one, b) && on(other & !one, a)
+        };
+        let places: Vec<u32> = self.requests.live().map(|(place, _)| place).collect();
+        for request in places {
+            let r = &self.requests.all[request as usize];
+            let node = |leg: usize| self.actors[r.legs[leg].gateway as usize].node;
+            if r.at == 1 && apart(node(0), node(1)) {
+                self.break_hop(request);
+            } else if r.inside {
+                let host = self.env.instances.get(r.instance).host;
+                if apart(node(usize::from(r.at)), host) {
+                    let r = self.requests.get(request);
+                    r.struck = true;
+                    r.inside = false;
+                    self.next(request, 0, RequestStep::Broken);
+                }
+            }
+        }
+        self.resume_held();
+    }
+
+    /// The connection between two gateways broke: to the second one its client has gone.
+    fn break_hop(&mut self, request: u32) {
+        let second = *self.requests.get(request).leg();
+        self.requests
+            .held
+            .swap_remove(&(second.gateway, second.ticket));
+        if !second.is_on_its_way() {
+            self.finish(second, Outcome::ClientGone);
+        }
+        let r = self.requests.get(request);
+        r.at = 0;
+        r.inside = false;
+        r.struck = true;
+        self.next(request, 0, RequestStep::Broken);
     }
 }

@@ -96,7 +96,7 @@ impl World {
     pub(super) fn is_excused(&self, request: u32) -> bool {
         let r = &self.requests.all[request as usize];
         let app = self.streams[r.stream as usize].app;
-        self.operator.is_poisoned(app) || self.excuses.any(r.regions, self.env.now)
+        r.struck || self.operator.is_poisoned(app) || self.excuses.any(r.regions, self.env.now)
     }
 
     /// A gateway has decided about a request that it was asked about, or that it held. One
@@ -108,6 +108,9 @@ impl World {
             return;
         }
         let (gateway, app) = (r.leg().gateway, self.streams[r.stream as usize].app);
+        let node = self.actors[gateway as usize].node;
+        // A node that found a blob damaged cannot serve what it lacks until it has fetched it.
+        let lacks = self.env.nodes[node].blobs.damaged > 0 && self.env.now < self.well_from;
         let oracles = &mut self.env.oracles;
         let host = &self.hosts[app as usize];
         let findings = &mut oracles.findings;
@@ -119,12 +122,56 @@ impl World {
             Decision::Static { version, .. } => {
                 oracle.decided(gateway, app, host, *version, findings);
             }
+            Decision::Refuse(Refusal::NotHereYet { .. }) if lacks => {}
             Decision::Refuse(refusal @ (Refusal::UnknownHost | Refusal::NotHereYet { .. }))
                 if oracle.has_adopted(gateway, app) && !self.operator.is_removed(app) =>
             {
                 oracles.answered.unrouted(host, refusal, findings);
             }
             Decision::Hold { .. } | Decision::Hop { .. } | Decision::Refuse(_) => {}
+        }
+    }
+
+    /// What a decision does to the load: one more try, or a refusal.
+    #[inline]
+    pub(super) fn judge_load(&mut self, request: u32, decision: &Decision) {
+        let now = self.env.now;
+        let r = &mut self.requests.all[request as usize];
+        let app = self.streams[r.stream as usize].app;
+        let host = &self.hosts[app as usize];
+        let oracles = &mut self.env.oracles;
+        let (overload, findings) = (&mut oracles.overload, &mut oracles.findings);
+        match decision {
+            Decision::Forward { .. } | Decision::Hop { .. } => {
+                let leg = &mut r.legs[usize::from(r.at)];
+                leg.sends = leg.sends.saturating_add(1);
+                overload.sends(host, leg.sends, findings);
+            }
+            Decision::Refuse(refusal) => {
+                let wait = refusal.retry_after_s().unwrap_or(0);
+                r.retry_after_s = u16::try_from(wait).unwrap_or(u16::MAX);
+                let held = r.held_since.map_or(0, |since| now - since);
+                overload.refused(host, refusal, held, findings);
+            }
+            Decision::Hold { .. } => self.judge_held(request),
+            Decision::Static { .. } => {}
+        }
+    }
+
+    /// Queues are looked at while they grow, and not only at checkpoints: a spike may pass
+    /// between two.
+    fn judge_held(&mut self, request: u32) {
+        const EVERY: u64 = 64;
+        if !self.env.stats.held.is_multiple_of(EVERY) {
+            return;
+        }
+        let gateway = self.requests.all[request as usize].leg().gateway;
+        let slot = &self.actors[gateway as usize];
+        if let Some(cell) = &slot.cell {
+            let name = &self.env.topology.nodes[slot.node].name;
+            let oracles = &mut self.env.oracles;
+            let findings = &mut oracles.findings;
+            oracles.overload.loaded(name, &cell.load(), findings);
         }
     }
 
@@ -146,7 +193,7 @@ impl World {
     pub(crate) fn judge_open_requests(&mut self) {
         const LONGEST_NS: u64 = 70_000 * MS;
         for (_, r) in self.requests.live() {
-            let late = (self.env.now - r.sent_at).saturating_sub(LONGEST_NS);
+            let late = self.env.now.saturating_sub(r.sent_at + LONGEST_NS);
             let app = self.streams[r.stream as usize].app;
             let oracles = &mut self.env.oracles;
             oracles

@@ -32,6 +32,15 @@ pub struct Leg {
     pub gateway: u32,
     ticket: Ticket,
     deadline: Time,
+    /// How often it sent the request on.
+    sends: u8,
+}
+
+impl Leg {
+    /// Whether its gateway has not heard of the request yet.
+    fn is_on_its_way(&self) -> bool {
+        self.deadline == Time::ZERO
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +61,12 @@ pub struct Request {
     held_since: Option<SimTime>,
     pub instance: u32,
     end: End,
+    /// A fault broke it, and not only something near it.
+    struck: bool,
+    /// How often its client sent it before.
+    retried: u8,
+    /// What the refusal asked the client to wait, in seconds.
+    retry_after_s: u16,
 }
 
 /// All requests under way; places are used again.
@@ -75,6 +90,7 @@ impl Requests {
             gateway: u32::MAX,
             ticket: Ticket(0),
             deadline: Time::ZERO,
+            sends: 0,
         };
         let fresh = Request {
             live: true,
@@ -90,6 +106,9 @@ impl Requests {
             held_since: None,
             instance: u32::MAX,
             end: End::Served,
+            struck: false,
+            retried: 0,
+            retry_after_s: 0,
         };
         match self.free.pop() {
             Some(place) => {

@@ -27,6 +27,10 @@ builtin![
     "scheduler-failover",
     "sleepers",
     "scarce-capacity",
+    "gray-failures",
+    "overload",
+    "region-loss",
+    "tenants",
     "swarm",
 ];
 

@@ -1,10 +1,13 @@
 //! What a scenario may not say. Each complaint names the line and what to write instead.
 
+mod faults;
+mod traffic;
+
 use core::ops::Range;
 
 use toml::Spanned;
 
-use super::{Action, Fault, FaultKind, Scenario, Span, Target};
+use super::{Action, App, Scenario, Span};
 
 /// A complaint about a range of bytes of the file.
 #[derive(Debug)]
@@ -41,9 +44,9 @@ pub(super) fn check(scenario: &Scenario) -> Checked {
     check_topology(scenario)?;
     check_apps(scenario)?;
     check_operations(scenario)?;
-    check_traffic(scenario)?;
+    traffic::check_traffic(scenario)?;
     for fault in &scenario.faults {
-        check_fault(scenario, fault)?;
+        faults::check_fault(scenario, fault)?;
     }
     check_random_faults(scenario)?;
     match &scenario.bug {
@@ -195,6 +198,7 @@ fn check_apps(s: &Scenario) -> Checked {
                 format!("a second app is called `{name}`; rename it"),
             );
         }
+        check_tenants(s, app)?;
         check_regions(s, &app.regions)?;
         within(&app.instances_max, "instances_max", 1, 100)?;
         within(&app.concurrency, "concurrency", 1, 10_000)?;
@@ -208,6 +212,45 @@ fn check_apps(s: &Scenario) -> Checked {
                 ),
             );
         }
+    }
+    Ok(())
+}
+
+/// Apps of a scenario, all tenants counted.
+const APPS_MAX: u32 = 256;
+
+fn check_tenants(s: &Scenario, app: &App) -> Checked {
+    let Some(tenants) = &app.tenants else {
+        return Ok(());
+    };
+    within(tenants, "the number of tenants", 1, APPS_MAX)?;
+    let name = app.name.get_ref();
+    if name.len() > 36 {
+        return refuse(
+            &app.name,
+            format!("`{name}` is too long a name for tenants; use at most 36 characters"),
+        );
+    }
+    let theirs = |other: &str| {
+        let number = other.strip_prefix(name).and_then(|n| n.strip_prefix('-'));
+        number.is_some_and(|n| n.parse::<u32>().is_ok())
+    };
+    if let Some(other) = s.apps.iter().find(|a| theirs(a.name.get_ref())) {
+        return refuse(
+            &other.name,
+            format!(
+                "`{}` is the name of a tenant; rename it",
+                other.name.get_ref()
+            ),
+        );
+    }
+    let of = |a: &App| a.tenants.as_ref().map_or(1, |t| *t.get_ref());
+    let all = s.apps.iter().map(of).fold(0, u32::saturating_add);
+    if all > APPS_MAX {
+        return refuse(
+            tenants,
+            format!("{all} apps with all tenants; stay at {APPS_MAX} or below"),
+        );
     }
     Ok(())
 }
@@ -252,183 +295,6 @@ fn check_operations(s: &Scenario) -> Checked {
         }
     }
     Ok(())
-}
-
-fn check_traffic(s: &Scenario) -> Checked {
-    for t in &s.traffic {
-        check_app(s, &t.app)?;
-        check_regions(s, &t.regions)?;
-        let rate = *t.per_second.get_ref();
-        if !(rate > 0.0 && rate <= 100_000.0) {
-            return refuse(
-                &t.per_second,
-                format!("per_second is {rate}; choose more than 0 and at most 100000"),
-            );
-        }
-        let until = t
-            .until
-            .as_ref()
-            .map_or(*s.duration.get_ref(), |u| *u.get_ref());
-        if *t.from.get_ref() >= until {
-            return refuse(
-                &t.from,
-                format!(
-                    "traffic from {} to {until} never flows; begin it earlier",
-                    t.from.get_ref()
-                ),
-            );
-        }
-        for spike in &t.spikes {
-            if !(spike.times > 0.0 && rate * spike.times <= 1_000_000.0) {
-                return refuse(
-                    &spike.at,
-                    format!(
-                        "a spike of {} times {rate} per second; stay below a million per second",
-                        spike.times
-                    ),
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
-    let kind = *fault.kind.get_ref();
-    for target in [Some(&fault.target), fault.against.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        if let Some(region) = target.get_ref().region() {
-            check_regions(s, &Spanned::new(target.span(), vec![region.to_owned()]))?;
-        }
-        check_number(s, target)?;
-    }
-    if kind == FaultKind::Death && !may_die(fault.target.get_ref()) {
-        return refuse(
-            &fault.target,
-            "a store or the control plane is never lost for good; name hosts or gateways".into(),
-        );
-    }
-    if *fault.target.get_ref() == Target::Rest {
-        return refuse(&fault.target, "`rest` can only stand in `against`".into());
-    }
-    if fault.length.is_zero() {
-        return refuse(&fault.at, "the fault lasts no time; give it a `for`".into());
-    }
-    let end = Span(fault.at.get_ref().0 + fault.jitter.0 + fault.length.0);
-    if end > *s.faults_end.get_ref() {
-        return refuse(
-            &fault.at,
-            format!(
-                "the fault may last until {end}, past faults_end ({}); begin it earlier or make \
-                 it shorter",
-                s.faults_end.get_ref()
-            ),
-        );
-    }
-    let needs = |present: bool, field: &str| {
-        if present {
-            return Ok(());
-        }
-        refuse(
-            &fault.kind,
-            format!("a {} fault needs `{field}`; add it", kind.name()),
-        )
-    };
-    match kind {
-        FaultKind::Loss | FaultKind::Duplication | FaultKind::Corruption => {
-            needs(
-                fault.per_million.is_some_and(|n| n <= 1_000_000),
-                "per_million",
-            )?;
-        }
-        FaultKind::Latency | FaultKind::ClockJump => needs(fault.by.is_some(), "by")?,
-        FaultKind::ClockDrift => needs(fault.ppm.is_some_and(|n| n <= 100_000), "ppm")?,
-        FaultKind::SlowDisk | FaultKind::SlowHost => {
-            needs(
-                fault.times.is_some_and(|n| (1..=10_000).contains(&n)),
-                "times",
-            )?;
-        }
-        FaultKind::Partition
-        | FaultKind::Reordering
-        | FaultKind::Crash
-        | FaultKind::Death
-        | FaultKind::ProcessCrash
-        | FaultKind::Pause => {}
-    }
-    refuse_unused(fault, kind)
-}
-
-/// Nothing that the design must survive takes a store, or with it a whole region, for good.
-fn may_die(target: &Target) -> bool {
-    matches!(
-        target,
-        Target::Hosts(..)
-            | Target::Gateways(..)
-            | Target::AnyHost(_)
-            | Target::AnyGateway(_)
-            | Target::ActiveScheduler(_)
-    )
-}
-
-/// A field that the kind does not read is a misunderstanding of the writer.
-fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
-    use FaultKind::{
-        ClockDrift, ClockJump, Corruption, Duplication, Latency, Loss, Partition, Reordering,
-        SlowDisk, SlowHost,
-    };
-    let network = matches!(
-        kind,
-        Partition | Loss | Latency | Duplication | Reordering | Corruption
-    );
-    let fields = [
-        ("against", fault.against.is_some(), network),
-        ("one_way", fault.one_way, network),
-        (
-            "per_million",
-            fault.per_million.is_some(),
-            matches!(kind, Loss | Duplication | Corruption),
-        ),
-        (
-            "by",
-            fault.by.is_some(),
-            matches!(kind, Latency | ClockJump),
-        ),
-        ("backwards", fault.backwards, kind == ClockJump),
-        ("ppm", fault.ppm.is_some(), kind == ClockDrift),
-        (
-            "times",
-            fault.times.is_some(),
-            matches!(kind, SlowDisk | SlowHost),
-        ),
-    ];
-    match fields.into_iter().find(|(_, given, read)| *given && !read) {
-        None => Ok(()),
-        Some((field, ..)) => refuse(
-            &fault.kind,
-            format!(
-                "a {} fault has no use for `{field}`; remove it",
-                kind.name()
-            ),
-        ),
-    }
-}
-
-fn check_number(s: &Scenario, target: &Spanned<Target>) -> Checked {
-    let (number, have, what) = match target.get_ref() {
-        Target::Hosts(_, Some(n)) => (*n, *s.topology.hosts.get_ref(), "host"),
-        Target::Gateways(_, Some(n)) => (*n, *s.topology.gateways.get_ref(), "gateway"),
-        _ => return Ok(()),
-    };
-    if number < have {
-        return Ok(());
-    }
-    refuse(
-        target,
-        format!("there is no {what} {number}; each region has {have}, counted from 0"),
-    )
 }
 
 fn check_random_faults(s: &Scenario) -> Checked {

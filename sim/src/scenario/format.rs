@@ -154,6 +154,9 @@ impl Default for Clocks {
 #[serde(deny_unknown_fields)]
 pub struct App {
     pub name: Spanned<String>,
+    /// So many apps like this one, called `name-0` and on. Traffic of `name` is theirs, and an
+    /// operation on it strikes one of them, drawn.
+    pub tenants: Option<Spanned<u32>>,
     #[serde(default)]
     pub kind: Kind,
     /// First deploy.
@@ -220,6 +223,9 @@ pub enum Behaviour {
     IgnoresSigterm,
     /// Ends by itself after about a thousand requests.
     CrashesSometimes,
+    /// Loses memory with each request: it answers more and more slowly, and after a thousand
+    /// it has run out.
+    Leaks,
 }
 
 /// Something that the operator does.
@@ -251,7 +257,7 @@ pub enum Action {
     Remove,
 }
 
-/// Clients of an app: a Poisson process in each region.
+/// Clients of an app, in each region.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
@@ -263,8 +269,60 @@ pub struct Traffic {
     pub regions: Spanned<Vec<String>>,
     pub from: Spanned<Span>,
     pub until: Option<Spanned<Span>>,
+    #[serde(default, skip_serializing_if = "Arrivals::is_poisson")]
+    pub arrivals: Arrivals,
+    /// Of closed arrivals: how many there are, over all regions together.
+    pub clients: Option<Spanned<u32>>,
+    /// Of on-off arrivals: mean lengths of bursts, and of the silence between them.
+    pub on: Option<Spanned<Span>>,
+    pub off: Option<Spanned<Span>>,
+    /// Of diurnal arrivals: length of a day.
+    pub period: Option<Spanned<Span>>,
+    /// How uneven the popularity of tenants is: the `k`th gets a share of `1 / k^zipf`.
+    pub zipf: Option<Spanned<f64>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spikes: Vec<Spike>,
+    /// How often a client sends again what was refused with 503 or failed.
+    #[serde(default = "none", skip_serializing_if = "is_zero")]
+    pub retries: Spanned<u32>,
+    /// Retries wait for as long as Retry-After says, else they come at once.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub honours_retry_after: bool,
+}
+
+/// How the moments come about at which clients send. `per_second` is the mean rate of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// Many clients that know nothing of each other.
+    #[default]
+    Poisson,
+    /// A fixed number of clients; each waits for its answer, thinks, and sends again. They
+    /// send `per_second` if answers came at once, and less when these are slow.
+    Closed,
+    /// Bursts and silence, with lengths of a heavy-tailed (Pareto) distribution.
+    OnOff,
+    /// The rate rises and falls with the time of the day.
+    Diurnal,
+}
+
+impl Arrivals {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks with a reference"
+    )]
+    fn is_poisson(&self) -> bool {
+        *self == Arrivals::Poisson
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arrivals::Poisson => "poisson",
+            Arrivals::Closed => "closed",
+            Arrivals::OnOff => "on-off",
+            Arrivals::Diurnal => "diurnal",
+        }
+    }
 }
 
 /// Load multiplied for a while.
@@ -295,7 +353,7 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
     pub per_million: Option<u32>,
-    /// Added delay, or how far a clock jumps.
+    /// Added delay (of slow clients the mean), or how far a clock jumps.
     pub by: Option<Span>,
     /// A clock jumps back instead of forward.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -303,6 +361,8 @@ pub struct Fault {
     pub ppm: Option<u32>,
     /// How many times slower.
     pub times: Option<u32>,
+    /// Time between two resets.
+    pub every: Option<Span>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
@@ -336,6 +396,20 @@ pub enum FaultKind {
     ClockDrift,
     /// Instances answer slowly.
     SlowHost,
+    /// Connections between target and against break at once: what is on its way is lost, and
+    /// so are the requests that they carry. Once, or `every` so often while it lasts.
+    Reset,
+    /// Nothing can be written: a store refuses commits, a blob store refuses blobs.
+    FullDisk,
+    /// One blob at rest on each machine changes at the beginning, and stays so until it is
+    /// noticed.
+    BitRot,
+    /// Heartbeats without service: instances take no connections, and metald notices nothing.
+    Deaf,
+    /// Service without heartbeats: what metald sends to its store is lost.
+    Mute,
+    /// Clients of a region take `by` longer, on average, to take their answers.
+    SlowClients,
 }
 
 impl FaultKind {
@@ -355,6 +429,12 @@ impl FaultKind {
         FaultKind::ClockJump,
         FaultKind::ClockDrift,
         FaultKind::SlowHost,
+        FaultKind::Reset,
+        FaultKind::FullDisk,
+        FaultKind::BitRot,
+        FaultKind::Deaf,
+        FaultKind::Mute,
+        FaultKind::SlowClients,
     ];
 
     /// Whether machines, or the platform's processes on them, stand still meanwhile.
@@ -381,6 +461,12 @@ impl FaultKind {
             FaultKind::ClockJump => "clock-jump",
             FaultKind::ClockDrift => "clock-drift",
             FaultKind::SlowHost => "slow-host",
+            FaultKind::Reset => "reset",
+            FaultKind::FullDisk => "full-disk",
+            FaultKind::BitRot => "bit-rot",
+            FaultKind::Deaf => "deaf",
+            FaultKind::Mute => "mute",
+            FaultKind::SlowClients => "slow-clients",
         }
     }
 }
@@ -405,6 +491,26 @@ fn liveness_within() -> Spanned<Span> {
 )]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_zero(value: &Spanned<u32>) -> bool {
+    *value.get_ref() == 0
+}
+
+fn none() -> Spanned<u32> {
+    Spanned::new(0..0, 0)
 }
 
 fn everywhere() -> Spanned<Vec<String>> {

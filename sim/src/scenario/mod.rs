@@ -11,8 +11,8 @@ mod target;
 
 pub use builtin::{BUILTIN, Builtin};
 pub use format::{
-    Action, App, Behaviour, Bug, Clocks, Disks, Fault, FaultKind, Kind, Network, Operation,
-    RandomFaults, Scenario, Spike, Topology, Traffic,
+    Action, App, Arrivals, Behaviour, Bug, Clocks, Disks, Fault, FaultKind, Kind, Network,
+    Operation, RandomFaults, Scenario, Spike, Topology, Traffic,
 };
 pub use span::Span;
 pub use target::{Pick, Target};

@@ -22,6 +22,8 @@ pub enum Target {
     Gateways(Pick, Option<u32>),
     /// All hosts of a region, or one by its number.
     Hosts(Pick, Option<u32>),
+    /// All hosts of a zone of a region; zones are named by letters from `a` on.
+    Zone(Pick, char),
     /// One gateway node, of any region or of one, drawn.
     AnyGateway(Pick),
     /// One host, of any region or of one, drawn.
@@ -55,6 +57,7 @@ impl Target {
             | Target::Store(p)
             | Target::Gateways(p, _)
             | Target::Hosts(p, _)
+            | Target::Zone(p, _)
             | Target::AnyGateway(p)
             | Target::AnyHost(p)
             | Target::ActiveScheduler(p) => p.name(),
@@ -63,7 +66,7 @@ impl Target {
 }
 
 const REMEDY: &str = "use control, rest, region:NAME, store:NAME, gateways:NAME, gateway:NAME/0, \
-                      hosts:NAME, host:NAME/0, any-region, any-store, any-gateway[:NAME], \
+                      hosts:NAME, host:NAME/0, zone:NAME/a, any-region, any-store, any-gateway[:NAME], \
                       any-host[:NAME] or active-scheduler:NAME";
 
 impl From<Target> for String {
@@ -106,6 +109,15 @@ fn parse(text: &str) -> Option<Target> {
             let (region, number) = numbered(r)?;
             Target::Hosts(region, number)
         }
+        ("zone", Some(r)) => {
+            let (region, letter) = r.split_once('/')?;
+            let mut letters = letter.chars();
+            let zone = letters.next().filter(char::is_ascii_lowercase)?;
+            if letters.next().is_some() {
+                return None;
+            }
+            Target::Zone(named(region), zone)
+        }
         ("any-region", None) => Target::Region(Pick::Drawn),
         ("any-store", None) => Target::Store(Pick::Drawn),
         ("any-gateway", r) => Target::AnyGateway(r.map_or(Pick::Drawn, named)),
@@ -136,6 +148,10 @@ impl std::fmt::Display for Target {
                 one(f, "host", p)?;
                 write!(f, "/{n}")
             }
+            Target::Zone(p, zone) => {
+                one(f, "zone", p)?;
+                write!(f, "/{zone}")
+            }
             Target::AnyGateway(p) => one(f, "any-gateway", p),
             Target::AnyHost(p) => one(f, "any-host", p),
             Target::ActiveScheduler(p) => one(f, "active-scheduler", p),
@@ -158,6 +174,7 @@ mod tests {
             "gateway:syd/1",
             "hosts:syd",
             "host:syd/3",
+            "zone:syd/b",
             "any-region",
             "any-store",
             "active-scheduler:syd",
@@ -175,6 +192,9 @@ mod tests {
             "region:",
             "host:syd",
             "host:syd/x",
+            "zone:syd",
+            "zone:syd/ab",
+            "zone:syd/1",
             "control:syd",
             "moon",
         ] {

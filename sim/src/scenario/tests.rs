@@ -114,6 +114,61 @@ fn each_complaint_names_line_and_remedy() {
     );
     check("per_million = 1000\n", "", 21, "needs `per_million`");
     check(
+        "kind = \"loss\"\ntarget = \"host:syd/1\"\nper_million = 1000",
+        "kind = \"reset\"\ntarget = \"host:syd/1\"\nevery = \"1ms\"",
+        21,
+        "too often",
+    );
+    check(
+        "kind = \"loss\"\ntarget = \"host:syd/1\"\nper_million = 1000",
+        "kind = \"mute\"\ntarget = \"store:syd\"",
+        22,
+        "strikes nobody there",
+    );
+    check("host:syd/1", "zone:syd/b", 22, "a to a");
+    check(
+        "per_million = 1000",
+        "every = \"1s\"\nper_million = 1000",
+        21,
+        "no use for `every`",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\narrivals = \"closed\"",
+        16,
+        "need `clients`",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\nperiod = \"10s\"",
+        16,
+        "no use for `period`",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\nzipf = 1.0",
+        19,
+        "with `tenants`",
+    );
+    check(
+        "name = \"hello\"",
+        "name = \"hello\"\ntenants = 300",
+        14,
+        "from 1 to 256",
+    );
+    check(
+        "name = \"hello\"",
+        "name = \"hello\"\ntenants = 3\n[[apps]]\nname = \"hello-1\"",
+        16,
+        "the name of a tenant",
+    );
+    check(
+        "from = \"30s\"",
+        "from = \"30s\"\nretries = 21",
+        19,
+        "from 0 to 20",
+    );
+    check(
         "per_million = 1000",
         "times = 3\nper_million = 1000",
         21,

@@ -1,6 +1,8 @@
 //! Plainer values for what a plan keeps.
 
-use crate::scenario::{App, Behaviour, Clocks, Disks, Fault, Network, Scenario, Span, Traffic};
+use crate::scenario::{
+    App, Arrivals, Behaviour, Clocks, Disks, Fault, Network, Scenario, Span, Traffic,
+};
 
 type Simplify<T> = fn(&mut T);
 
@@ -29,6 +31,7 @@ pub(super) const ALL: &[(&str, Simplify<Scenario>)] = &[
 pub(super) const OF_A_FAULT: &[(&str, Simplify<Fault>)] = &[
     ("against everything", |f| f.against = None),
     ("both ways", |f| f.one_way = false),
+    ("once", |f| f.every = None),
     ("a quarter as long", |f| f.length = part(f.length, 25)),
     ("shorter", |f| f.length = part(f.length, 70)),
     ("later by a tenth of its length", |f| {
@@ -52,6 +55,12 @@ pub(super) const OF_AN_APP: &[(&str, Simplify<App>)] = &[
 
 pub(super) const OF_TRAFFIC: &[(&str, Simplify<Traffic>)] = &[
     ("no spikes", |t| t.spikes.clear()),
+    ("no retries", |t| *t.retries.get_mut() = 0),
+    ("arrivals as they come", |t| {
+        t.arrivals = Arrivals::Poisson;
+        t.clients = None;
+        (t.on, t.off, t.period) = (None, None, None);
+    }),
     ("a hundredth", |t| *t.per_second.get_mut() = rate(t, 0.01)),
     ("a tenth", |t| *t.per_second.get_mut() = rate(t, 0.1)),
     ("half", |t| *t.per_second.get_mut() = rate(t, 0.5)),

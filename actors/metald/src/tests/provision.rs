@@ -1,6 +1,6 @@
 //! From a claim to a running instance, or to a refusal.
 
-use tidegate_kernel::{BlobCommand, DriverReport};
+use tidegate_kernel::{BlobCommand, DriverReport, Effect, Note};
 use tidegate_protocol::{
     Bytes, Digest, InstanceRef, InstanceState, Key, Message, Provision, Record, SlotRecord,
     SlotState, VersionSpec,
@@ -176,6 +176,18 @@ fn what_the_driver_cannot_make_frees_its_slot() {
         reason: "no such file: server".into(),
     };
     let reason = "could not be started: no such file: server";
+    // Perhaps a blob was damaged: one look at the artifact, one more start.
+    assert_eq!(
+        rig.report(report.clone()),
+        [Effect::Note(Note::Mark(
+            "a start that failed is tried again"
+        ))]
+    );
+    let load = BlobCommand::LoadManifest {
+        digest: Digest([9; 32]),
+    };
+    assert_eq!(rig.blob, [load]);
+    assert_eq!(rig.artifact_arrives(), [start(1)]);
     assert_eq!(
         rig.report(report),
         [
