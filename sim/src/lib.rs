@@ -19,6 +19,7 @@ pub mod draw;
 pub mod driver;
 pub mod env;
 pub mod excuse;
+pub mod explain;
 pub mod happening;
 pub mod instance;
 pub mod judge;

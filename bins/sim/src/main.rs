@@ -2,6 +2,7 @@
 //! how, is in `tidegate_sim`.
 
 mod determinism;
+mod explain;
 mod json;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
@@ -34,6 +35,8 @@ enum Command {
     List,
     /// Run a scenario twice, in two processes, and compare every event.
     CheckDeterminism(Which),
+    /// Write a page that shows a run: who sent what, what broke, and what led to it.
+    Explain(explain::Explain),
     /// Write the digest of every event; what check-determinism reads.
     #[command(hide = true)]
     Trace(Trace),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run_seeds(&run),
         Command::List => list(),
         Command::CheckDeterminism(which) => load(&which).and_then(|_| determinism::check(&which)),
+        Command::Explain(options) => explain::run(&options),
         Command::Trace(trace) => write_trace(&trace),
     };
     match result {
