@@ -52,18 +52,37 @@ pub(super) fn message_line(body: &Message) -> String {
             let whole = if feed.reset { "snapshot, " } else { "" };
             format!("StoreFeed: {whole}{}", keys(feed.entries.iter().map(|e| &e.key)))
         }
+        Message::BlobRead(read) => format!("BlobRead: from byte {}", read.offset),
+        Message::BlobData(data) if data.missing => "BlobData: it is not here".into(),
+        Message::BlobData(data) => {
+            let (count, total) = (data.data.len(), data.total);
+            format!("BlobData: {count} of {total} bytes, from byte {}", data.offset)
+        }
         _ => inner(body),
     }
 }
 
 fn keys<'a>(keys: impl Iterator<Item = &'a String>) -> String {
-    let all: Vec<&str> = keys.map(String::as_str).collect();
+    let all: Vec<String> = keys.map(|key| short_key(key)).collect();
     let shown = all.len().min(KEYS_MAX);
     let mut text = all[..shown].join(", ");
     if all.len() > shown {
         let _ = write!(text, " and {} more", all.len() - shown);
     }
     text
+}
+
+/// A key without the zeros that its numbers are filled up with.
+fn short_key(key: &str) -> String {
+    let part = |part: &'_ str| match part.len() {
+        8 | 16 if part.starts_with('0') => {
+            let short = part.trim_start_matches('0');
+            if short.is_empty() { "0" } else { short }.to_owned()
+        }
+        _ => part.to_owned(),
+    };
+    let parts: Vec<String> = key.split('/').map(part).collect();
+    parts.join("/")
 }
 
 /// The one-line Debug text of a message, its kind once.
@@ -76,11 +95,27 @@ fn inner(body: &Message) -> String {
 }
 
 fn line(value: &dyn std::fmt::Debug) -> String {
-    let (mut text, whole) = debug(value, false, LINE_BYTES_MAX);
+    let (text, whole) = debug(value, false, LINE_BYTES_MAX);
+    let mut text = short_digests(&text);
     if !whole {
         text.push('…');
     }
     text
+}
+
+/// A line with no more of each digest than tells it from others.
+fn short_digests(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let length = from.len() - from.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
+        let (digits, after) = from.split_at(length);
+        out.push_str(before);
+        out.push_str(if length == 64 { &digits[..8] } else { digits });
+        rest = after;
+    }
+    out + rest
 }
 
 fn full(value: &dyn std::fmt::Debug) -> String {
@@ -295,6 +330,17 @@ mod tests {
     }
 
     #[test]
+    fn digests_are_short_and_keys_without_zeros() {
+        let digest = "ab01".repeat(16);
+        assert_eq!(
+            short_digests(&format!("Checked {{ digest: {digest}, present: true }}")),
+            "Checked { digest: ab01ab01, present: true }"
+        );
+        assert_eq!(short_key("slot/0000000000000012/00000000"), "slot/12/0");
+        assert_eq!(short_key("lease/scheduler"), "lease/scheduler");
+    }
+
+    #[test]
     fn records_are_decoded() {
         let entry = |key: &str, value: Option<Bytes>| FeedEntry {
             key: key.into(),
@@ -305,24 +351,25 @@ mod tests {
             epoch: 41,
             ..LeaseRecord::default()
         });
+        let unreadable = Key::Version(4).to_string();
         let feed = Message::StoreFeed(StoreFeed {
             entries: vec![
                 entry("lease/scheduler", Some(lease.encode())),
                 entry("version/3", None),
-                entry("version/4", Some(Bytes::from_static(b"\xff"))),
+                entry(&unreadable, Some(Bytes::from_static(b"\xff"))),
                 entry("what", Some(Bytes::new())),
             ],
             ..StoreFeed::default()
         });
         assert_eq!(
             message_line(&feed),
-            "StoreFeed: lease/scheduler, version/3, version/4 and 1 more"
+            format!("StoreFeed: lease/scheduler, version/3, {unreadable} and 1 more")
         );
         let detail = message_detail(&feed);
         for part in [
             "epoch: 41",
             "version/3 deleted",
-            "version/4 does not decode",
+            "does not decode",
             "what is no key",
         ] {
             assert!(detail.contains(part), "{part} in {detail}");

@@ -53,7 +53,7 @@ impl Lanes {
             operator: WORLD,
         };
         lanes.host("world", "outside", 0);
-        lanes.lane("faults and oracles");
+        lanes.lane("faults, oracles");
         lanes.machine(world, Topology::OPERATOR, "outside");
         lanes.machine(world, Topology::CONTROL, "control plane");
         for (region, name) in topology.regions.iter().enumerate() {

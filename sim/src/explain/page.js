@@ -156,11 +156,26 @@ function hover(px, py) {
   const event = px > GUTTER && py > AXIS ? eventAt(px, py) : null;
   tip.hidden = event === null;
   stage.style.cursor = event === null ? "" : "pointer";
-  if (event === null) return;
+  if (event === null) return hoverFault(px, py);
   const from = E.from[event] >= 0 ? `\nfrom ${laneName(E.from[event])}` : "";
   tip.textContent = `${exact(E.at[event])}  ${laneName(E.lane[event])}\n${line(event)}${from}`;
-  tip.style.left = `${Math.min(px + 14, view.width - 300)}px`;
-  tip.style.top = `${py + 16 + 60 > view.height ? py - 62 : py + 16}px`;
+  placeTip(px, py);
+}
+
+function hoverFault(px, py) {
+  const row = view.rows.find((r) => r.lane !== undefined && py + view.scroll >= r.y && py + view.scroll < r.y + r.height);
+  if (!row || px < GUTTER) return;
+  const here = D.faults.filter(([begin, end, , , lanes]) => lanes.includes(row.lane) &&
+    x(positionAt(begin)) <= px && px <= x(positionAt(end)));
+  if (!here.length) return;
+  tip.hidden = false;
+  tip.textContent = here.map(([begin, end, , label]) => `${label}\nfrom ${exact(begin)} to ${exact(end)}`).join("\n");
+  placeTip(px, py);
+}
+
+function placeTip(px, py) {
+  tip.style.left = `${Math.max(0, Math.min(px + 14, view.width - tip.offsetWidth - 6))}px`;
+  tip.style.top = `${py + 18 + tip.offsetHeight > view.height ? py - tip.offsetHeight - 8 : py + 18}px`;
 }
 
 function overviewPointer() {
@@ -238,12 +253,11 @@ function header() {
     return;
   }
   const v = D.violations[view.violation];
-  const more = D.violationCount > 1 ? ` (the first of ${number(D.violationCount)})` : "";
-  const isFirst = view.violation === 0;
+  const many = D.violationCount > 1 ? ` · ${number(D.violationCount)} violations in all` : "";
   verdict.className = "bad";
   verdict.replaceChildren(
     element("b", `Guarantee ${v.guarantee} violated`),
-    ` at ${exact(v.at)}${isFirst ? more : ""} (${v.name}): ${v.text}`,
+    ` at ${exact(v.at)} (${v.name}): ${v.text}${many}`,
   );
 }
 
@@ -312,12 +326,13 @@ function legend() {
 function tellStatus(count, dense) {
   const left = D.leftOut;
   let words = `${number(count)} events in view${dense ? " (zoom in to see each)" : ""}. `;
-  words += `Kept: ${number(COUNT)} of ${number(D.total)} events`;
-  if (left.events) {
-    words += `, everything from ${exact(left.from)} to ${exact(left.until)}`;
+  const others = left.events - left.idle;
+  if (others) {
+    words += `Kept: ${number(COUNT)} of ${number(D.total)} events, everything from ${exact(left.from)} to ${exact(left.until)}`;
     if (D.violations.length) words += " and the causal histories from before";
-    words += `; left out: ${number(left.events - left.idle)} others and ${number(left.idle)} timers and steps without effect`;
-  }
+    words += `; left out: ${number(others)} before or after, and `;
+  } else words += `All ${number(COUNT)} events that had an effect are here; left out: `;
+  words += `${number(left.idle)} timers and steps without effect`;
   if (left.cutShort) words += "; a history was followed back 1,000 events and is longer";
   if (left.told) words += `; ${number(left.told)} notes and losses found no room`;
   byId("status").textContent = `${words}. Trace ${D.trace}.`;

@@ -1,6 +1,6 @@
 // What is in view, where it is, and drawing it. Positions along the time axis are either
 // nanoseconds or, with even spacing, places in the list of events that pass the filters.
-const GUTTER = 232;
+const GUTTER = 236;
 const AXIS = 26;
 const DENSE = 2500; // events in view beyond which lanes show how many, not which
 const KIND_COLOURS = ["message", "timer", "disk", "driver", "blob", "instance", "request", "client", "world", "client", "world"];
@@ -172,8 +172,8 @@ function drawDiagram() {
   drawFaults(c);
   if (dense) drawDensity(c, low, high);
   drawArrows(c, low, high, dense);
-  drawEvents(c, low, high, dense);
   drawNotes(c, low, high, dense);
+  drawEvents(c, low, high, dense);
   drawSelected(c);
   c.restore();
   drawAxis(c);
@@ -237,6 +237,7 @@ function drawFaults(c) {
   for (const [begin, end, , label, lanes] of D.faults) {
     const [left, right] = [x(positionAt(begin)), x(positionAt(end))];
     if (right < GUTTER || left > view.width || !lanes.length) continue;
+    if (view.even && right - left < 1) continue; // nothing happened meanwhile
     const from = Math.max(left, GUTTER);
     const width = Math.max(2, Math.min(right, view.width) - from);
     let named = false;
@@ -459,12 +460,12 @@ function drawNotes(c, low, high, dense) {
       if (kind === "mark" || px < (free[lane] ?? 0)) continue;
       const label = text(words);
       const width = Math.min(c.measureText(label).width, 330);
-      c.save();
-      c.globalAlpha = dimmed && !isHistory ? 0.5 : 0.9;
-      c.fillStyle = colours.ground;
-      c.fillRect(px + 8, top - 1, width + 4, 13);
-      c.restore();
-      fitText(c, label, px + 10, top + 9, 330);
+      // A halo keeps the words apart from what is behind them.
+      c.strokeStyle = colours.ground;
+      c.lineWidth = 3;
+      c.lineJoin = "round";
+      if (width < 330) c.strokeText(label, px + 10, top + 7);
+      fitText(c, label, px + 10, top + 7, 330);
       free[lane] = px + width + 18;
     }
   }
@@ -503,7 +504,7 @@ function drawAxis(c) {
     if (px < GUTTER) continue;
     let label;
     if (!view.even) label = tickLabel(at, step);
-    else if (view.list[at] !== undefined) label = exact(E.at[view.list[at]]).slice(0, -6);
+    else if (view.list[at] !== undefined) label = `${exact(E.at[view.list[at]]).slice(0, -6)} s`;
     else continue;
     c.fillRect(px, AXIS - 6, 1, 6);
     if (px < view.width - 30) c.fillText(label, px + 4, 17);

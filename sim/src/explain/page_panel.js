@@ -22,6 +22,8 @@ function eventLink(event, note) {
   ]);
 }
 
+const lineCount = (n) => `${number(n)} line${n === 1 ? "" : "s"}`;
+
 const FATES = {
   waits: "Its machine is paused: it waits, and comes again when the pause ends.",
   lost: "Lost on its way: the link was cut before it arrived.",
@@ -117,7 +119,7 @@ function states(event, lane) {
   const { before, splices } = around;
   const added = splices.reduce((sum, s) => sum + s[2].length, 0);
   const removed = splices.reduce((sum, s) => sum + s[1], 0);
-  const summary = splices.length ? `${added} lines after (+) in place of ${removed} before (−)` : "This event did not change it.";
+  const summary = splices.length ? `${lineCount(added)} after (+) in place of ${lineCount(removed)} before (−)` : "This event did not change it.";
   const toggle = button(wholeState ? "only what changed" : "whole state", () => {
     wholeState = !wholeState;
     const kept = panel.scrollTop;
@@ -146,7 +148,7 @@ function stateLines(lines) {
   const out = [];
   let skipped = 0;
   const gap = () => {
-    if (skipped) out.push(element("span", `  … ${number(skipped)} unchanged lines`, { className: "gap" }));
+    if (skipped) out.push(element("span", `  … ${lineCount(skipped)} unchanged`, { className: "gap" }));
     skipped = 0;
   };
   lines.forEach(([mark, place], i) => {

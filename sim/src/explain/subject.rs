@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_kernel::Note;
-use tidegate_protocol::InstanceRef;
+use tidegate_protocol::{InstanceRef, Key};
 
 /// Everything that a text names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,21 +53,43 @@ impl Subjects {
     }
 
     fn word(&mut self, word: &str, known: Known<'_>) {
-        if let Some(slot) = instance(word).or_else(|| slot_key(word)) {
+        if let Some(slot) = instance(word) {
             self.slots.insert(slot);
             return;
         }
-        let key = word.strip_prefix("deploy/").or(word.strip_prefix("version/"));
-        if let Some(version) = key.and_then(|v| v.parse().ok()) {
-            self.versions.insert(version);
+        if word.contains('/')
+            && let Ok(key) = Key::parse(word)
+        {
+            return self.key(key);
         }
-        let project = word.strip_prefix("route/").unwrap_or(word);
-        let project = project.split('.').next().unwrap_or(project);
+        let project = word.split('.').next().unwrap_or(word);
         if known.projects.iter().any(|p| p == project) {
             self.projects.insert(project.to_owned());
         }
         let node = known.nodes.iter().find(|(name, _)| name == word);
         self.nodes.extend(node.map(|(_, id)| *id));
+    }
+
+    fn key(&mut self, key: Key) {
+        match key {
+            Key::Slot { version, index } => {
+                self.slots.insert((version, index));
+            }
+            Key::Version(version) | Key::Deploy(version) => {
+                self.versions.insert(version);
+            }
+            Key::Ack { node, version } => {
+                self.versions.insert(version);
+                self.nodes.insert(node.0);
+            }
+            Key::Project(project) | Key::Route(project) => {
+                self.projects.insert(project);
+            }
+            Key::Host(node) | Key::Instances(node) | Key::Gateway(node) => {
+                self.nodes.insert(node.0);
+            }
+            Key::Peer { .. } | Key::Region(_) | Key::Counters | Key::Lease | Key::Fence => {}
+        }
     }
 
     /// Whether a note of an actor on machine `node` speaks of one of them. What a text names
@@ -92,12 +114,6 @@ fn instance(word: &str) -> Option<(u64, u32)> {
     let (version, slot) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let _epoch: u64 = parts.next()?.parse().ok()?;
     parts.next().is_none().then_some((version, slot))
-}
-
-/// `slot/3/0`: version, slot.
-fn slot_key(word: &str) -> Option<(u64, u32)> {
-    let (version, slot) = word.strip_prefix("slot/")?.split_once('/')?;
-    Some((version.parse().ok()?, slot.parse().ok()?))
 }
 
 fn instance_of(note: &Note) -> Option<InstanceRef> {
@@ -148,8 +164,10 @@ mod tests {
         assert_eq!(s.nodes, BTreeSet::from([8]));
         let s = subjects("gw-syd-0 serves version 5 of epoch 4, the newest is 7 of 5");
         assert_eq!((s.versions, s.nodes), ([5].into(), [4].into()));
-        let s = subjects("deploy/12 of shop is still in step DEPLOY_STEP_PROVE");
+        let s = subjects("deploy/000000000000000c of shop is still in step DEPLOY_STEP_PROVE");
         assert_eq!((s.versions, s.projects), ([12].into(), ["shop".into()].into()));
+        let s = subjects("slot/0000000000000003/00000001 and route/cron are left");
+        assert_eq!((s.slots, s.projects), ([(3, 1)].into(), ["cron".into()].into()));
         let s = subjects("a request to cron.tide.example never ended.");
         assert_eq!(s.projects, ["cron".to_owned()].into());
         assert_eq!(subjects("it rains on v1 of vv.1.2 and slot/x/1"), Subjects::default());
