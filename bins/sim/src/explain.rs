@@ -138,7 +138,10 @@ fn tell(options: &Explain, explained: &Explained, page: &Path, bytes: usize) {
         page.display()
     ));
     if let Some(path) = &options.trace {
-        print(&format!("{}: open it with https://ui.perfetto.dev\n", path.display()));
+        print(&format!(
+            "{}: open it with https://ui.perfetto.dev\n",
+            path.display()
+        ));
     }
     match explained.violations.first() {
         Some(first) => print(&format!(

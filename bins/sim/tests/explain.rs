@@ -5,10 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const IMPATIENT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/impatient.toml"
-);
+const IMPATIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/impatient.toml");
 
 fn tidegate_sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate-sim"))
@@ -73,7 +70,14 @@ fn a_page_and_a_trace_are_written() {
 
 #[test]
 fn the_page_is_named_after_its_run() {
-    let output = tidegate_sim(&["explain", "first-deploy", "--seed", "4711", "--events", "50"]);
+    let output = tidegate_sim(&[
+        "explain",
+        "first-deploy",
+        "--seed",
+        "4711",
+        "--events",
+        "50",
+    ]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.starts_with("first-deploy-4711.html: "), "{said}");
@@ -87,13 +91,23 @@ fn the_page_is_named_after_its_run() {
 #[test]
 fn misuse_is_told_in_one_line() {
     for (arguments, part) in [
-        (&["explain", "no-such-scenario"][..], "name a file that ends"),
+        (
+            &["explain", "no-such-scenario"][..],
+            "name a file that ends",
+        ),
         (
             &["explain", IMPATIENT, "--out", "/no/such/folder/page.html"],
             "name a file that can be written",
         ),
         (
-            &["explain", IMPATIENT, "--out", "t.html", "--trace", "/no/such/folder/t.json"],
+            &[
+                "explain",
+                IMPATIENT,
+                "--out",
+                "t.html",
+                "--trace",
+                "/no/such/folder/t.json",
+            ],
             "name a file that can be written",
         ),
     ] {

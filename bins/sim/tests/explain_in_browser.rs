@@ -93,10 +93,7 @@ impl Drop for Driver {
 fn page() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("in-browser.html");
-    let scenario = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/impatient.toml"
-    );
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/impatient.toml");
     let status = Command::new(env!("CARGO_BIN_EXE_tidegate-sim"))
         .args(["explain", scenario, "--seed", "3", "--out"])
         .arg(&file)
@@ -105,7 +102,11 @@ fn page() -> std::path::PathBuf {
         .unwrap();
     assert!(status.success());
     let page = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, page.replacen("<head>", &format!("<head>{LISTENER}"), 1)).unwrap();
+    std::fs::write(
+        &file,
+        page.replacen("<head>", &format!("<head>{LISTENER}"), 1),
+    )
+    .unwrap();
     file
 }
 
@@ -177,12 +178,14 @@ fn a_person_finds_the_violation_and_steps_through_an_actor() {
 }
 
 async fn shows_the_violation(page: &Page) {
-    page.until("document.title === 'impatient, seed 3 · Tidegate'").await;
+    page.until("document.title === 'impatient, seed 3 · Tidegate'")
+        .await;
     page.until("document.getElementById('verdict').textContent.startsWith('Guarantee 12 violated at 45.000')").await;
     // World, operator, 4 of control, clients, 4 of the gateway's machine, the store, 2 hosts
     // with two lanes each.
     assert_eq!(page.ask("tidegate.data.lanes.length").await, 16);
-    page.until("tidegate.view.rows.filter((r) => r.lane !== undefined).length === 16").await;
+    page.until("tidegate.view.rows.filter((r) => r.lane !== undefined).length === 16")
+        .await;
     // It is in view, and red stands on the canvas where it is.
     let red = "(() => {
         const v = tidegate.data.violations[0];
@@ -210,40 +213,68 @@ async fn shows_an_event(page: &Page) {
     let at = |i: usize| place[i].as_f64().unwrap().round();
     page.click(at(0), at(1)).await;
     page.until("!document.getElementById('panel').hidden").await;
-    page.until(&format!("document.getElementById('panel').dataset.event === '{event}'")).await;
+    page.until(&format!(
+        "document.getElementById('panel').dataset.event === '{event}'"
+    ))
+    .await;
     for selector in ["#state .added", "#state .removed", "#cause", "#effects"] {
         let found = page.0.find(Locator::Css(selector)).await;
         assert!(found.is_ok(), "{selector}");
     }
     // The whole state is longer than its changes.
-    let short = page.ask("document.getElementById('state').children.length").await;
+    let short = page
+        .ask("document.getElementById('state').children.length")
+        .await;
     page.press("whole-state").await;
-    page.until(&format!("document.getElementById('state').children.length > {short}")).await;
+    page.until(&format!(
+        "document.getElementById('state').children.length > {short}"
+    ))
+    .await;
     page.press("whole-state").await;
     page.press("previous-of-actor").await;
-    page.until(&format!("+document.getElementById('panel').dataset.event < {event}")).await;
+    page.until(&format!(
+        "+document.getElementById('panel').dataset.event < {event}"
+    ))
+    .await;
     page.until(&format!(
         "tidegate.data.events.lane[tidegate.view.selected] === tidegate.data.events.lane[{event}]"
     ))
     .await;
     page.press("next-of-actor").await;
-    page.until(&format!("document.getElementById('panel').dataset.event === '{event}'")).await;
+    page.until(&format!(
+        "document.getElementById('panel').dataset.event === '{event}'"
+    ))
+    .await;
     // The link to its cause leads there.
-    let link = page.0.find(Locator::Css("#cause button.link")).await.unwrap();
+    let link = page
+        .0
+        .find(Locator::Css("#cause button.link"))
+        .await
+        .unwrap();
     link.click().await.unwrap();
-    page.until(&format!("tidegate.view.selected === tidegate.data.events.cause[{event}]")).await;
+    page.until(&format!(
+        "tidegate.view.selected === tidegate.data.events.cause[{event}]"
+    ))
+    .await;
 }
 
 async fn searches(page: &Page) {
     let search = page.0.find(Locator::Id("search")).await.unwrap();
-    search.send_keys("Reclaimed nothing of the kind").await.unwrap();
-    page.until("document.getElementById('matches').textContent === '0 found'").await;
+    search
+        .send_keys("Reclaimed nothing of the kind")
+        .await
+        .unwrap();
+    page.until("document.getElementById('matches').textContent === '0 found'")
+        .await;
     search.clear().await.unwrap();
     search.send_keys("partition begins").await.unwrap();
-    page.until("document.getElementById('matches').textContent === '1 found'").await;
+    page.until("document.getElementById('matches').textContent === '1 found'")
+        .await;
     page.press("next-match").await;
-    page.until("document.querySelector('#panel h2').textContent.startsWith('partition begins')").await;
-    page.until("document.getElementById('matches').textContent === '1 of 1'").await;
+    page.until("document.querySelector('#panel h2').textContent.startsWith('partition begins')")
+        .await;
+    page.until("document.getElementById('matches').textContent === '1 of 1'")
+        .await;
 }
 
 async fn zooms(page: &Page) {
@@ -263,14 +294,17 @@ async fn zooms(page: &Page) {
     page.0.perform_actions(wheel).await.unwrap();
     page.until(&format!("{width} < {}", all * 0.4)).await;
     page.press("to-violation").await;
-    page.until("tidegate.view.to > 45e9 && tidegate.view.from < 45e9").await;
+    page.until("tidegate.view.to > 45e9 && tidegate.view.from < 45e9")
+        .await;
 }
 
 async fn leaves_out_what_is_no_history(page: &Page) {
     page.press("even").await;
     page.press("only").await;
-    page.until("tidegate.view.list.length === tidegate.data.violations[0].history.length").await;
-    page.until("tidegate.view.rows.filter((r) => r.lane !== undefined).length < 16").await;
+    page.until("tidegate.view.list.length === tidegate.data.violations[0].history.length")
+        .await;
+    page.until("tidegate.view.rows.filter((r) => r.lane !== undefined).length < 16")
+        .await;
     page.press("only").await;
     page.press("even").await;
 }

@@ -114,13 +114,16 @@ mod tests {
             long: vec!["x".repeat(50), "y".repeat(50)],
         };
         let lines = folded(&format!("{outer:#?}"));
-        assert_eq!(lines[..5], [
-            "Outer {",
-            "    some: Some(Some(7)),",
-            "    none: [],",
-            "    text: \"a (\",",
-            "    long: [",
-        ]);
+        assert_eq!(
+            lines[..5],
+            [
+                "Outer {",
+                "    some: Some(Some(7)),",
+                "    none: [],",
+                "    text: \"a (\",",
+                "    long: [",
+            ]
+        );
         assert_eq!(lines.len(), 9);
         assert_eq!(folded(&format!("{:#?}", (1, [2, 3]))), ["(1, [2, 3])"]);
     }

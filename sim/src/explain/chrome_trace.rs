@@ -88,12 +88,22 @@ fn names(run: &Explained) -> Vec<Value> {
     for (pid, host) in (1..).zip(&run.hosts) {
         let name = format!("{} ({})", host.name, host.region);
         events.push(about("process_name", pid, 0, json!({"name": name})));
-        events.push(about("process_sort_index", pid, 0, json!({"sort_index": pid})));
+        events.push(about(
+            "process_sort_index",
+            pid,
+            0,
+            json!({"sort_index": pid}),
+        ));
     }
     for (lane, info) in (0..).zip(&run.lanes) {
         let (pid, tid) = (pid(run, lane), tid(lane));
         events.push(about("thread_name", pid, tid, json!({"name": info.name})));
-        events.push(about("thread_sort_index", pid, tid, json!({"sort_index": tid})));
+        events.push(about(
+            "thread_sort_index",
+            pid,
+            tid,
+            json!({"sort_index": tid}),
+        ));
     }
     events
 }

@@ -14,7 +14,7 @@ use crate::world::{Observer, World};
 
 /// Collects the kept events of a run that was surveyed.
 #[derive(Debug)]
-pub struct Collect<'a, P> {
+pub(super) struct Collect<'a, P> {
     lanes: &'a Lanes,
     causes: &'a [EventNumber],
     idle: &'a [bool],
@@ -37,7 +37,7 @@ pub struct Collect<'a, P> {
 }
 
 impl<'a, P: FnMut(SimTime)> Collect<'a, P> {
-    pub fn new(
+    pub(super) fn new(
         world: &World,
         lanes: &'a Lanes,
         causes: &'a [EventNumber],

@@ -50,13 +50,19 @@ pub(super) fn message_line(body: &Message) -> String {
         Message::StoreFeed(feed) if feed.entries.is_empty() => "StoreFeed: nothing new".into(),
         Message::StoreFeed(feed) => {
             let whole = if feed.reset { "snapshot, " } else { "" };
-            format!("StoreFeed: {whole}{}", keys(feed.entries.iter().map(|e| &e.key)))
+            format!(
+                "StoreFeed: {whole}{}",
+                keys(feed.entries.iter().map(|e| &e.key))
+            )
         }
         Message::BlobRead(read) => format!("BlobRead: from byte {}", read.offset),
         Message::BlobData(data) if data.missing => "BlobData: it is not here".into(),
         Message::BlobData(data) => {
             let (count, total) = (data.data.len(), data.total);
-            format!("BlobData: {count} of {total} bytes, from byte {}", data.offset)
+            format!(
+                "BlobData: {count} of {total} bytes, from byte {}",
+                data.offset
+            )
         }
         _ => inner(body),
     }
@@ -109,7 +115,10 @@ fn short_digests(text: &str) -> String {
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
         let (before, from) = rest.split_at(start);
-        let length = from.len() - from.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
+        let length = from.len()
+            - from
+                .trim_start_matches(|c: char| c.is_ascii_hexdigit())
+                .len();
         let (digits, after) = from.split_at(length);
         out.push_str(before);
         out.push_str(if length == 64 { &digits[..8] } else { digits });
@@ -173,7 +182,10 @@ pub(super) fn event(world: &World, what: &Happening) -> (String, String) {
         Happening::Timer { actor, .. } => {
             let cell = world.actors[*actor as usize].cell.as_ref();
             let why = cell.and_then(|c| c.next_deadline()).map(|(_, why)| why);
-            (format!("timer: {}", why.unwrap_or("nothing due")), String::new())
+            (
+                format!("timer: {}", why.unwrap_or("nothing due")),
+                String::new(),
+            )
         }
         Happening::Disk { actor, .. } => disk(world, *actor),
         Happening::Driver { report, .. } => (format!("driver: {}", line(report)), full(report)),
@@ -204,7 +216,10 @@ pub(super) fn event(world: &World, what: &Happening) -> (String, String) {
         },
         Happening::Arrival { stream } => {
             let app = world.streams[*stream as usize].app;
-            (format!("a client asks for {}", world.hosts[app as usize]), String::new())
+            (
+                format!("a client asks for {}", world.hosts[app as usize]),
+                String::new(),
+            )
         }
         Happening::Fault { fault, begin } => {
             let planned = &world.faults[*fault as usize];
@@ -267,7 +282,10 @@ pub(super) fn note(world: &World, note: &Note) -> (&'static str, String) {
             reason,
         } => {
             let host = on(host);
-            ("slot", format!("took slot {instance} back from {host}: {reason}"))
+            (
+                "slot",
+                format!("took slot {instance} back from {host}: {reason}"),
+            )
         }
         Note::Instance {
             instance,
@@ -276,7 +294,10 @@ pub(super) fn note(world: &World, note: &Note) -> (&'static str, String) {
         } => {
             let state = state.as_str_name().rsplit('_').next().unwrap_or_default();
             let state = state.to_lowercase();
-            ("instance", format!("instance {instance} {state}{}", because(reason)))
+            (
+                "instance",
+                format!("instance {instance} {state}{}", because(reason)),
+            )
         }
         Note::Deploy {
             version,
@@ -285,28 +306,43 @@ pub(super) fn note(world: &World, note: &Note) -> (&'static str, String) {
         } => {
             let step = step.as_str_name().rsplit('_').next().unwrap_or_default();
             let step = step.to_lowercase();
-            ("deploy", format!("deploy of version {version}: {step}{}", because(reason)))
+            (
+                "deploy",
+                format!("deploy of version {version}: {step}{}", because(reason)),
+            )
         }
         Note::Cutover {
             project,
             version,
             epoch,
-        } => ("cutover", format!("{project} cut over to version {version}, epoch {epoch}")),
+        } => (
+            "cutover",
+            format!("{project} cut over to version {version}, epoch {epoch}"),
+        ),
         Note::Serving {
             project,
             version,
             epoch,
-        } => ("cutover", format!("routes {project} to version {version}, epoch {epoch}")),
-        Note::Verified { version, .. } => {
-            ("artifact", format!("verified the artifact of version {version}"))
-        }
-        Note::Corrupt { artifact, .. } => {
-            ("trouble", format!("refused a damaged blob of artifact {artifact:?}"))
-        }
+        } => (
+            "cutover",
+            format!("routes {project} to version {version}, epoch {epoch}"),
+        ),
+        Note::Verified { version, .. } => (
+            "artifact",
+            format!("verified the artifact of version {version}"),
+        ),
+        Note::Corrupt { artifact, .. } => (
+            "trouble",
+            format!("refused a damaged blob of artifact {artifact:?}"),
+        ),
         Note::Malformed { what } => ("trouble", format!("malformed: {what}")),
         Note::Full { queue } => ("trouble", format!("queue full: {queue}")),
         Note::Feed { store, live } => {
-            let touch = if *live { "in touch with" } else { "lost touch with" };
+            let touch = if *live {
+                "in touch with"
+            } else {
+                "lost touch with"
+            };
             ("feed", format!("{touch} {}", name_of(world, *store)))
         }
         Note::Mark(name) => ("mark", (*name).to_owned()),

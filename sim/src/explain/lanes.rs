@@ -27,7 +27,7 @@ pub struct Lane {
 
 /// All lanes from top to bottom, and who has which.
 #[derive(Clone, Debug)]
-pub struct Lanes {
+pub(super) struct Lanes {
     pub hosts: Vec<Host>,
     pub all: Vec<Lane>,
     actors: Vec<u32>,
@@ -38,10 +38,10 @@ pub struct Lanes {
 }
 
 /// The lane of faults and oracles.
-pub const WORLD: u32 = 0;
+pub(super) const WORLD: u32 = 0;
 
 impl Lanes {
-    pub fn of(world: &World) -> Self {
+    pub(super) fn of(world: &World) -> Self {
         let topology = &world.env.topology;
         let mut lanes = Self {
             hosts: Vec::new(),
@@ -109,11 +109,11 @@ impl Lanes {
         }
     }
 
-    pub fn of_actor(&self, actor: u32) -> u32 {
+    pub(super) fn of_actor(&self, actor: u32) -> u32 {
         self.actors[actor as usize]
     }
 
-    pub fn of_address(&self, world: &World, address: Address) -> u32 {
+    pub(super) fn of_address(&self, world: &World, address: Address) -> u32 {
         match world.env.actor_of(address) {
             Some(actor) => self.of_actor(actor),
             None => {
@@ -128,7 +128,7 @@ impl Lanes {
     }
 
     /// Every lane of a set of machines.
-    pub fn of_nodes(&self, set: NodeSet) -> Vec<u32> {
+    pub(super) fn of_nodes(&self, set: NodeSet) -> Vec<u32> {
         members(set)
             .filter_map(|node| self.nodes.get(node))
             .flatten()
@@ -137,7 +137,7 @@ impl Lanes {
     }
 
     /// Where an event is drawn.
-    pub fn of_happening(&self, world: &World, what: &Happening) -> u32 {
+    pub(super) fn of_happening(&self, world: &World, what: &Happening) -> u32 {
         match what {
             Happening::Message(flight) => self.of_address(world, flight.to),
             Happening::Timer { actor, .. }
@@ -152,9 +152,7 @@ impl Lanes {
                 step,
                 what,
             } => self.of_request(world, *request, *step, *what),
-            Happening::Arrival { stream } => {
-                self.clients[world.streams[*stream as usize].region]
-            }
+            Happening::Arrival { stream } => self.clients[world.streams[*stream as usize].region],
             Happening::Operator { .. } => self.operator,
             Happening::Fault { .. } | Happening::Checkpoint => WORLD,
         }

@@ -13,8 +13,8 @@
 //! Cost: two runs, five bytes for each event of the run, and about a kilobyte and a Debug
 //! text of an actor for each event that is kept.
 
-pub mod causality;
 mod bounded;
+pub mod causality;
 mod chrome_trace;
 mod collect;
 mod describe;
@@ -113,11 +113,7 @@ fn told(scenario: &Scenario, seed: u64) -> World {
 }
 
 /// For each violation, where it was found and the events whose notes name the same.
-fn named(
-    world: &World,
-    notes: &[survey::Noted],
-    found: &[Option<EventNumber>],
-) -> Vec<Found> {
+fn named(world: &World, notes: &[survey::Noted], found: &[Option<EventNumber>]) -> Vec<Found> {
     let env = &world.env;
     let apps = env.scenario.apps.iter();
     let projects: Vec<String> = apps.map(|a| a.name.get_ref().clone()).collect();
@@ -146,17 +142,21 @@ fn named(
 
 fn head(world: &World, seed: u64, lanes: Lanes) -> Explained {
     let env = &world.env;
-    let bands = world.faults.iter().zip(&world.struck).map(|(fault, struck)| {
-        let mut lanes = lanes.of_nodes(*struck);
-        lanes.sort_unstable();
-        Band {
-            begin: fault.begin,
-            end: fault.end.min(world.duration),
-            kind: fault.kind.name(),
-            text: format!("{}: {}", fault.kind.name(), fault.label),
-            lanes,
-        }
-    });
+    let bands = world
+        .faults
+        .iter()
+        .zip(&world.struck)
+        .map(|(fault, struck)| {
+            let mut lanes = lanes.of_nodes(*struck);
+            lanes.sort_unstable();
+            Band {
+                begin: fault.begin,
+                end: fault.end.min(world.duration),
+                kind: fault.kind.name(),
+                text: format!("{}: {}", fault.kind.name(), fault.label),
+                lanes,
+            }
+        });
     Explained {
         scenario: env.scenario.name.get_ref().clone(),
         about: env.scenario.about.clone(),

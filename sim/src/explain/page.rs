@@ -68,9 +68,10 @@ impl<'a> Texts<'a> {
 fn data(run: &Explained) -> Value {
     let mut texts = Texts::default();
     let events = events(run, &mut texts);
-    let notes = run.notes.iter().map(|n| {
-        json!([n.event, n.lane, n.kind, texts.place(&n.text)])
-    });
+    let notes = run
+        .notes
+        .iter()
+        .map(|n| json!([n.event, n.lane, n.kind, texts.place(&n.text)]));
     let notes: Vec<Value> = notes.collect();
     let losses = run.losses.iter().map(|l| {
         let (line, detail) = (texts.place(&l.line), texts.place(&l.detail));
@@ -79,7 +80,15 @@ fn data(run: &Explained) -> Value {
     let losses: Vec<Value> = losses.collect();
     let states = run.states.iter().filter(|(_, changes)| !changes.is_empty());
     let states: Vec<Value> = states
-        .map(|(lane, changes)| json!([lane, changes.iter().map(|c| change(c, &mut texts)).collect::<Vec<_>>()]))
+        .map(|(lane, changes)| {
+            json!([
+                lane,
+                changes
+                    .iter()
+                    .map(|c| change(c, &mut texts))
+                    .collect::<Vec<_>>()
+            ])
+        })
         .collect();
     let left = &run.left_out;
     json!({
@@ -164,5 +173,9 @@ fn change<'a>(change: &'a Change, texts: &mut Texts<'a>) -> Value {
         let insert: Vec<usize> = s.insert.iter().map(|line| texts.place(line)).collect();
         json!([s.at, s.delete, insert])
     });
-    json!([change.event, u8::from(change.within), splices.collect::<Vec<_>>()])
+    json!([
+        change.event,
+        u8::from(change.within),
+        splices.collect::<Vec<_>>()
+    ])
 }

@@ -37,13 +37,13 @@ pub struct Change {
 
 /// The states of one actor.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(super) struct History {
     lines: Vec<String>,
     pub changes: Vec<Change>,
 }
 
 impl History {
-    pub fn see(&mut self, event: u32, within: bool, slot: &ActorSlot) {
+    pub(super) fn see(&mut self, event: u32, within: bool, slot: &ActorSlot) {
         let lines = lines_of(slot);
         let splices = splices(&self.lines, &lines);
         if !splices.is_empty() {
@@ -64,13 +64,15 @@ fn lines_of(slot: &ActorSlot) -> Vec<String> {
     let (text, whole) = bounded::debug(cell, true, STATE_BYTES_MAX);
     let mut lines = bounded::folded(&text);
     if !whole {
-        lines.push(format!("(the rest is over {STATE_BYTES_MAX} bytes and left out)"));
+        lines.push(format!(
+            "(the rest is over {STATE_BYTES_MAX} bytes and left out)"
+        ));
     }
     lines
 }
 
 /// What makes `new` of `old`.
-pub fn splices(old: &[String], new: &[String]) -> Vec<Splice> {
+pub(super) fn splices(old: &[String], new: &[String]) -> Vec<Splice> {
     let same = |(a, b): &(&String, &String)| a == b;
     let front = old.iter().zip(new).take_while(same).count();
     let (old, new) = (&old[front..], &new[front..]);

@@ -11,7 +11,7 @@ use tidegate_protocol::{InstanceRef, Key};
 
 /// Everything that a text names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subjects {
+pub(super) struct Subjects {
     /// Version and slot.
     pub slots: BTreeSet<(u64, u32)>,
     pub versions: BTreeSet<u64>,
@@ -22,14 +22,14 @@ pub struct Subjects {
 
 /// The names that a world knows.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub(super) struct Known<'a> {
     pub projects: &'a [String],
     /// Names of machines and their ids.
     pub nodes: &'a [(String, u32)],
 }
 
 impl Subjects {
-    pub fn of(text: &str, known: Known<'_>) -> Self {
+    pub(super) fn of(text: &str, known: Known<'_>) -> Self {
         let mut found = Self::default();
         let is_part = |c: char| c.is_alphanumeric() || "-_./".contains(c);
         let words: Vec<&str> = text
@@ -95,7 +95,7 @@ impl Subjects {
     /// Whether a note of an actor on machine `node` speaks of one of them. What a text names
     /// most exactly decides: an instance before a version or a project, those before a
     /// machine.
-    pub fn are_in(&self, note: &Note, node: u32) -> bool {
+    pub(super) fn are_in(&self, note: &Note, node: u32) -> bool {
         if !self.slots.is_empty() {
             return instance_of(note).is_some_and(|i| self.slots.contains(&(i.version, i.slot)));
         }
@@ -165,12 +165,21 @@ mod tests {
         let s = subjects("gw-syd-0 serves version 5 of epoch 4, the newest is 7 of 5");
         assert_eq!((s.versions, s.nodes), ([5].into(), [4].into()));
         let s = subjects("deploy/000000000000000c of shop is still in step DEPLOY_STEP_PROVE");
-        assert_eq!((s.versions, s.projects), ([12].into(), ["shop".into()].into()));
+        assert_eq!(
+            (s.versions, s.projects),
+            ([12].into(), ["shop".into()].into())
+        );
         let s = subjects("slot/0000000000000003/00000001 and route/cron are left");
-        assert_eq!((s.slots, s.projects), ([(3, 1)].into(), ["cron".into()].into()));
+        assert_eq!(
+            (s.slots, s.projects),
+            ([(3, 1)].into(), ["cron".into()].into())
+        );
         let s = subjects("a request to cron.tide.example never ended.");
         assert_eq!(s.projects, ["cron".to_owned()].into());
-        assert_eq!(subjects("it rains on v1 of vv.1.2 and slot/x/1"), Subjects::default());
+        assert_eq!(
+            subjects("it rains on v1 of vv.1.2 and slot/x/1"),
+            Subjects::default()
+        );
     }
 
     #[test]

@@ -19,14 +19,14 @@ const NOTES_MAX: usize = 500_000;
 
 /// What an actor noted in an event.
 #[derive(Clone, Debug)]
-pub struct Noted {
+pub(super) struct Noted {
     pub event: EventNumber,
     pub actor: u32,
     pub note: Note,
 }
 
 #[derive(Debug)]
-pub struct Survey<P> {
+pub(super) struct Survey<P> {
     /// The maker of each event.
     pub causes: Vec<EventNumber>,
     /// Events without effect: timers that another one replaced, steps of ended requests.
@@ -47,7 +47,7 @@ pub struct Survey<P> {
 }
 
 impl<P: FnMut(SimTime)> Survey<P> {
-    pub fn new(world: &World, progress: P) -> Self {
+    pub(super) fn new(world: &World, progress: P) -> Self {
         Self {
             causes: Vec::new(),
             idle: Vec::new(),

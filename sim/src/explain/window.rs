@@ -18,13 +18,13 @@ const AFTER_SHARE: usize = 20;
 
 /// Where a violation was found and which events name the same things, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     pub event: Option<EventNumber>,
     pub named: Vec<EventNumber>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// In order.
     pub kept: Vec<EventNumber>,
     /// The causal history of each violation, in order.
@@ -37,19 +37,18 @@ pub struct Window {
 }
 
 /// `max`: events of the unbroken part.
-pub fn choose(
-    causes: &[EventNumber],
-    idle: &[bool],
-    found: &[Found],
-    max: usize,
-) -> Window {
+pub(super) fn choose(causes: &[EventNumber], idle: &[bool], found: &[Found], max: usize) -> Window {
     let mut window = Window::default();
     let Some(end) = causes.len().checked_sub(1) else {
         return window;
     };
     let violating = found.first().and_then(|f| f.event);
     let anchor = violating.map_or(end, |event| event as usize);
-    let after = if violating.is_some() { max / AFTER_SHARE } else { 0 };
+    let after = if violating.is_some() {
+        max / AFTER_SHARE
+    } else {
+        0
+    };
     let counts = |n: &usize| !idle[*n] || Some(*n as EventNumber) == violating;
     let before = (0..=anchor).rev().filter(counts).take(max - after);
     let mut kept: BTreeSet<EventNumber> = before.map(|n| n as EventNumber).collect();
@@ -95,7 +94,9 @@ mod tests {
 
     /// Two chains: the even numbers, each made by the one before, and the odd ones.
     fn causes(count: u32) -> Vec<EventNumber> {
-        (0..count).map(|n| n.checked_sub(2).unwrap_or(NOBODY)).collect()
+        (0..count)
+            .map(|n| n.checked_sub(2).unwrap_or(NOBODY))
+            .collect()
     }
 
     #[test]
@@ -151,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_long_history_is_cut_and_says_so() {
-        let causes: Vec<u32> = (0..5_000_u32).map(|n| n.checked_sub(1).unwrap_or(NOBODY)).collect();
+        let causes: Vec<u32> = (0..5_000_u32)
+            .map(|n| n.checked_sub(1).unwrap_or(NOBODY))
+            .collect();
         let found = Found {
             event: Some(4_999),
             named: Vec::new(),
