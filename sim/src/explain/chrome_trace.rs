@@ -167,3 +167,61 @@ fn instant(run: &Explained, lane: u32, at: u64, name: &str, cat: &str, scope: &s
         "ts": micros(at),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::sample;
+    use super::*;
+
+    fn events(phase: &str) -> Vec<Value> {
+        let trace = chrome_trace(&sample());
+        let all = trace["traceEvents"].as_array().unwrap().iter();
+        all.filter(|e| e["ph"] == phase).cloned().collect()
+    }
+
+    #[test]
+    fn machines_are_processes_and_lanes_are_threads() {
+        let named: Vec<Value> = events("M");
+        let thread = named
+            .iter()
+            .find(|e| e["name"] == "thread_name" && e["args"]["name"] == "scheduler");
+        assert_eq!(
+            thread.map(|e| (&e["pid"], &e["tid"])),
+            Some((&json!(2), &json!(3)))
+        );
+        let count = |name: &str| named.iter().filter(|e| e["name"] == name).count();
+        assert_eq!((count("process_name"), count("thread_name")), (2, 3));
+    }
+
+    #[test]
+    fn slices_of_a_lane_never_overlap() {
+        let slices = events("X");
+        let spans: Vec<(f64, f64)> = slices
+            .iter()
+            .map(|e| (e["ts"].as_f64().unwrap(), e["dur"].as_f64().unwrap()))
+            .collect();
+        assert_eq!(spans, [(1.0, 0.25), (1.25, 1.0), (4.0, 1.0)]);
+    }
+
+    #[test]
+    fn what_went_to_another_lane_is_a_flow() {
+        let (begin, end) = (events("s"), events("f"));
+        assert_eq!((begin.len(), end.len()), (1, 1));
+        assert_eq!(begin[0]["id"], end[0]["id"]);
+        assert_eq!((&begin[0]["tid"], &end[0]["tid"]), (&json!(2), &json!(3)));
+        assert_eq!((&begin[0]["ts"], &end[0]["ts"]), (&json!(1.0), &json!(4.0)));
+        assert_eq!(
+            end[0]["bp"], "e",
+            "it ends in the slice that it points into"
+        );
+    }
+
+    #[test]
+    fn faults_are_spans_and_notes_losses_and_violations_are_moments() {
+        let (begin, end) = (events("b"), events("e"));
+        assert_eq!(begin[0]["id"], end[0]["id"]);
+        assert_eq!((&begin[0]["ts"], &end[0]["ts"]), (&json!(1.0), &json!(2.0)));
+        let kinds: Vec<Value> = events("i").iter().map(|e| e["cat"].clone()).collect();
+        assert_eq!(kinds, ["election", "lost", "violation"]);
+    }
+}

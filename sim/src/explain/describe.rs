@@ -399,7 +399,7 @@ mod tests {
         });
         assert_eq!(
             message_line(&feed),
-            format!("StoreFeed: lease/scheduler, version/3, {unreadable} and 1 more")
+            "StoreFeed: lease/scheduler, version/3, version/4 and 1 more"
         );
         let detail = message_detail(&feed);
         for part in [

@@ -177,3 +177,83 @@ impl Explained {
         found.ok().map(|i| i as u32)
     }
 }
+
+/// A small run, made by hand: a client's request, a message that it caused, and a loss.
+#[cfg(test)]
+pub(super) fn sample() -> Explained {
+    let event = |number, at, lane, kind, cause, from| Shown {
+        number,
+        at,
+        lane,
+        kind,
+        line: format!("event </script><!-- {number}"),
+        detail: "Wake { version: 3 }".into(),
+        cause,
+        from,
+        fate: Fate::Happened,
+    };
+    let host = |name: &str, node| Host {
+        name: name.into(),
+        region: "syd".into(),
+        node,
+    };
+    let lane = |name: &str, host| Lane {
+        name: name.into(),
+        host,
+    };
+    Explained {
+        scenario: "{{data}}<b>".into(),
+        about: "a sample".into(),
+        seed: u64::MAX,
+        repro: "tidegate-sim run sample --seed 1".into(),
+        duration: 9_000,
+        faults_end: 0,
+        well_from: 0,
+        events: 50,
+        trace_hash: 7,
+        hosts: vec![host("world", 0), host("gw-0", 3)],
+        lanes: vec![
+            lane("faults", 0),
+            lane("gateway 0", 1),
+            lane("scheduler", 1),
+        ],
+        bands: vec![Band {
+            begin: 1_000,
+            end: 2_000,
+            kind: "crash",
+            text: "crash: gw-0".into(),
+            lanes: vec![1, 2],
+        }],
+        shown: vec![
+            event(40, 1_000, 1, Kind::Request, 12, None),
+            event(41, 1_250, 1, Kind::Timer, 40, None),
+            event(45, 4_000, 2, Kind::Message, 40, Some(1)),
+        ],
+        notes: vec![ShownNote {
+            event: 2,
+            lane: 2,
+            kind: "election",
+            text: "elected".into(),
+        }],
+        losses: vec![ShownLoss {
+            event: 0,
+            from: 1,
+            to: 2,
+            due: 1_500,
+            why: "the link was cut",
+            line: "Wake".into(),
+            detail: "Wake".into(),
+        }],
+        states: Vec::new(),
+        violations: vec![ShownViolation {
+            at: 4_000,
+            guarantee: 12,
+            name: "deploys end",
+            text: "it did not".into(),
+            event: Some(2),
+            history: vec![0, 2],
+        }],
+        violation_count: 1,
+        left_out: LeftOut::default(),
+    }
+}

@@ -179,3 +179,42 @@ fn change<'a>(change: &'a Change, texts: &mut Texts<'a>) -> Value {
         splices.collect::<Vec<_>>()
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::sample;
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_run_ends_the_data() {
+        let page = page(&sample());
+        let opening = "<script type=\"application/json\" id=\"data\">";
+        let (before, rest) = page.split_once(opening).unwrap();
+        let (data, after) = rest.split_once("</script>").unwrap();
+        let data: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["texts"][0], "event </script><!-- 40");
+        assert!(after.trim_end().ends_with("</html>"));
+        assert_eq!(after.matches("</script").count(), 1, "the script's own end");
+        assert!(before.contains("<title>&#123;&#123;data}}&lt;b&gt;, seed"));
+    }
+
+    #[test]
+    fn events_are_columns_and_texts_stand_once() {
+        let data = data(&sample());
+        let events = &data["events"];
+        assert_eq!(events["number"], json!([40, 41, 45]));
+        assert_eq!(events["at"], json!([1_000, 1_250, 4_000]));
+        // The maker of 40 is event 12, which is not on the page.
+        assert_eq!(events["cause"], json!([-14, 0, 0]));
+        assert_eq!(events["from"], json!([-1, -1, 1]));
+        assert_eq!(events["detail"], json!([3, 3, 3]));
+        assert_eq!(data["texts"].as_array().unwrap().len(), 6);
+        assert_eq!(
+            data["losses"],
+            json!([[0, 1, 2, 1_500, "the link was cut", 5, 5]])
+        );
+        assert_eq!(data["violations"][0]["history"], json!([0, 2]));
+        // A seed may be larger than a script's numbers.
+        assert_eq!(data["seed"], u64::MAX.to_string());
+    }
+}
