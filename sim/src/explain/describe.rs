@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tidegate_kernel::Note;
+use tidegate_kernel::{EngineOp, Note};
 use tidegate_protocol::{
     Address, Bytes, Key, Message, NodeId, Record, Role, store_commit_reply::Outcome,
 };
@@ -241,9 +241,39 @@ fn disk(world: &World, actor: u32) -> (String, String) {
     let store = world.env.store_index(world.actors[actor as usize].me);
     let first = store.and_then(|store| world.env.disks[store].waiting().front());
     match first {
-        Some(op) => (format!("disk is done: {}", line(op)), full(op)),
+        Some(op) => (format!("disk is done: {}", disk_line(op)), disk_detail(op)),
         None => ("disk is done with nothing".into(), String::new()),
     }
+}
+
+fn disk_line(op: &EngineOp) -> String {
+    match op {
+        EngineOp::Commit { txns, .. } => {
+            let writes = txns.iter().flat_map(|txn| &txn.writes);
+            format!("commit of {}", keys(writes.map(|w| &w.key)))
+        }
+        EngineOp::Feed { after_revision, .. } => {
+            format!("changes after revision {after_revision}")
+        }
+        EngineOp::Snapshot { prefixes, .. } => format!("snapshot of {}", prefixes.join(", ")),
+    }
+}
+
+/// Each transaction of a batch, its records decoded.
+fn disk_detail(op: &EngineOp) -> String {
+    let EngineOp::Commit { batch, txns } = op else {
+        return full(op);
+    };
+    let mut text = format!("batch {batch}");
+    for txn in txns {
+        if text.len() > DETAIL_BYTES_MAX {
+            text.push_str("\n… (further transactions are left out)");
+            break;
+        }
+        let _ = write!(text, "\npreconditions: {}", full(&txn.preconditions));
+        records(&mut text, txn.writes.iter().map(|w| (&w.key, &w.value)));
+    }
+    text
 }
 
 fn request_line(world: &World, number: u32, r: &Request, what: RequestStep) -> String {
@@ -352,7 +382,7 @@ pub(super) fn note(world: &World, note: &Note) -> (&'static str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_protocol::{FeedEntry, LeaseRecord, StoreFeed, Wake};
+    use tidegate_protocol::{FeedEntry, FenceRecord, LeaseRecord, StoreFeed, Txn, Wake, Write};
 
     #[test]
     fn a_message_is_one_short_line() {
@@ -374,6 +404,32 @@ mod tests {
         );
         assert_eq!(short_key("slot/0000000000000012/00000000"), "slot/12/0");
         assert_eq!(short_key("lease/scheduler"), "lease/scheduler");
+    }
+
+    #[test]
+    fn a_disk_says_what_it_committed() {
+        let write = |key: Key, record: Option<Record>| Write {
+            key: key.to_string(),
+            value: record.map(|r| r.encode()),
+        };
+        let fence = Record::Fence(FenceRecord {
+            epoch: 77,
+            ..FenceRecord::default()
+        });
+        let op = EngineOp::Commit {
+            batch: 5,
+            txns: vec![Txn {
+                preconditions: Vec::new(),
+                writes: vec![write(Key::Fence, Some(fence)), write(Key::Deploy(3), None)],
+            }],
+        };
+        assert_eq!(disk_line(&op), "commit of fence/scheduler, deploy/3");
+        let detail = disk_detail(&op);
+        assert!(detail.contains("epoch: 77"), "{detail}");
+        assert!(
+            detail.contains("deploy/0000000000000003 deleted"),
+            "{detail}"
+        );
     }
 
     #[test]

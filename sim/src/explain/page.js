@@ -317,7 +317,7 @@ function legend() {
   const list = element("dl", rows.flatMap(([mark, words]) => [element("dt", mark), element("dd", words)]));
   byId("legend").replaceChildren(
     list,
-    element("p", "The causal history of a violation: the event during which an oracle found it, the event that made that one, and so on back to the first; and the last moments before it at which an actor noted something of what the violation names (its instance, version, project or machine), each with its makers. A maker says why an event happened when it did; it need not be what was wrong."),
+    element("p", "The causal history of a violation: the event during which an oracle found it, the event that made that one, and so on back to the first; and the last moments before it at which an actor noted something of what the violation names (its instance, version, project or machine), each with its makers and with what it sent. A maker says why an event happened when it did; it need not be what was wrong."),
     element("p", "Steps take no simulated time. Where many events are in view, a lane shows how many there are; zoom in to see each and its arrows."),
     element("p", "Wheel or pinch: zoom. Drag: move. Shift and wheel: move in time. Keys: + − zoom, ← → move, f all, v the violation, n and p the actor's next and previous event, / search, Escape closes the event."),
   );

@@ -533,7 +533,7 @@ function drawViolations(c) {
     if (px < GUTTER || px > view.width) return;
     const chosen = i === view.violation;
     c.strokeStyle = colours.bad;
-    c.globalAlpha = chosen ? 1 : 0.5;
+    c.globalAlpha = chosen ? 1 : 0.3;
     c.lineWidth = chosen ? 2 : 1;
     c.setLineDash(chosen ? [] : [5, 4]);
     c.beginPath();

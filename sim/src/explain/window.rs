@@ -11,6 +11,8 @@ const ANCESTORS_MAX: usize = 1_000;
 /// Moments that name what a violation names, and how far each is followed back.
 const NAMED_MAX: usize = 40;
 const NAMED_ANCESTORS_MAX: usize = 25;
+/// What those moments sent, all together.
+const NAMED_EFFECTS_MAX: usize = 200;
 /// Violations whose history is sought; the first ones explain most.
 const HISTORIES_MAX: usize = 10;
 /// One in so many kept events is after the violation.
@@ -67,7 +69,10 @@ pub(super) fn choose(causes: &[EventNumber], idle: &[bool], found: &[Found], max
 }
 
 /// The violating event and its makers; then the last events before it that name the same
-/// things, each with its own makers. Also whether that is all.
+/// things, each with its own makers and with what it sent. Also whether that is all.
+///
+/// What was sent is shown as well because makers alone do not lead everywhere: a store
+/// commits in one batch what several sent, and only one of them made the batch.
 fn history(causes: &[EventNumber], found: &Found) -> (BTreeSet<EventNumber>, bool) {
     let mut whole = true;
     let mut history = BTreeSet::new();
@@ -78,13 +83,20 @@ fn history(causes: &[EventNumber], found: &Found) -> (BTreeSet<EventNumber>, boo
     }
     let until = found.event.unwrap_or(NOBODY);
     let before = found.named.iter().filter(|n| **n <= until);
-    for named in before.rev().take(NAMED_MAX) {
-        for event in ancestors(causes, *named, NAMED_ANCESTORS_MAX) {
+    let named: BTreeSet<EventNumber> = before.rev().take(NAMED_MAX).copied().collect();
+    for event in &named {
+        for event in ancestors(causes, *event, NAMED_ANCESTORS_MAX) {
             if !history.insert(event) {
                 break;
             }
         }
     }
+    let first = named.first().copied().unwrap_or(until) as usize;
+    let later = (first..causes.len()).map(|n| n as EventNumber);
+    let sent = later
+        .take_while(|n| *n <= until)
+        .filter(|n| named.contains(&causes[*n as usize]));
+    history.extend(sent.take(NAMED_EFFECTS_MAX));
     (history, whole)
 }
 
@@ -140,14 +152,18 @@ mod tests {
             named: vec![41, 43],
         };
         let w = choose(&causes(100), &[false; 100], &[found], 5);
-        // 43 is followed back over 41, to the first.
-        assert_eq!(w.histories[0], (0..22).map(|i| 43 - 2 * i).collect());
+        // 43 is followed back over 41, to the first; 45 is what it sent.
+        assert_eq!(w.histories[0], (0..23).map(|i| 45 - 2 * i).collect());
         let later = Found {
             event: Some(42),
             named: vec![43],
         };
         let w = choose(&causes(100), &[false; 100], &[later], 5);
-        assert!(!w.histories[0].contains(&43));
+        assert_eq!(
+            w.histories[0],
+            (0..=42).step_by(2).collect::<BTreeSet<_>>(),
+            "neither 43 nor what it sent"
+        );
     }
 
     #[test]
