@@ -228,8 +228,8 @@ pub(super) fn event(world: &World, what: &Happening) -> (String, String) {
             (text, full(planned))
         }
         Happening::Operator { operation } => {
-            let outcomes = world.operator.outcomes(&world.env.scenario);
-            let outcome = outcomes.skip(*operation as usize).next();
+            let mut outcomes = world.operator.outcomes(&world.env.scenario);
+            let outcome = outcomes.nth(*operation as usize);
             let what = outcome.map_or("an operation".into(), |o| o.what);
             (format!("operator: {what}"), String::new())
         }
