@@ -45,6 +45,11 @@ impl Disk {
         (self.queue.len() == 1).then(|| self.cost())
     }
 
+    /// Operations that are not done, the first of them at hand.
+    pub(crate) fn waiting(&self) -> &VecDeque<EngineOp> {
+        &self.queue
+    }
+
     /// The first operation is done: its answer, and the time until the next one is.
     ///
     /// An engine in memory cannot fail, so there always is an answer to an operation.

@@ -19,6 +19,7 @@ use tidegate_sim_queue::{EventQueue, TraceHash};
 use crate::blob::Blobs;
 use crate::clock::{NodeClock, SimTime};
 use crate::disk::Disk;
+use crate::explain::told::{Told, Why};
 use crate::happening::{Flight, Happening};
 use crate::instance::Instances;
 use crate::ledger::Ledger;
@@ -90,6 +91,8 @@ pub struct Env {
     pub driver_rng: Rng,
     pub corruption_rng: Rng,
     pub rot_rng: Rng,
+    /// What never becomes an event, for a run that is to be explained.
+    pub told: Option<Box<Told>>,
 }
 
 impl Env {
@@ -138,6 +141,7 @@ impl Env {
             driver_rng: seed.derive("driver").rng(),
             corruption_rng: seed.derive("corruption").rng(),
             rot_rng: seed.derive("bit rot").rng(),
+            told: None,
             topology,
             network,
             nodes,
@@ -174,7 +178,7 @@ impl Env {
         };
         let Some(body) = self.on_the_wire(node, target, from, to, body) else {
             self.stats.messages_lost += 1;
-            return;
+            return self.tell_lost(from, to, None, Why::Wire);
         };
         let mute = self.nodes[node].mute > 0 && from.role == Role::Metald;
         if mute && to.role == Role::Store {
@@ -191,12 +195,24 @@ impl Env {
             }))
         };
         match self.network.deliver(self.now, node, target) {
-            Fate::Lost => self.stats.messages_lost += 1,
+            Fate::Lost => {
+                self.stats.messages_lost += 1;
+                let cut = self.network.is_cut(node, target);
+                let why = if cut { Why::Cut } else { Why::Chance };
+                self.tell_lost(from, to, Some(body), why);
+            }
             Fate::Arrives(at) => self.queue.push(at, flight(body)),
             Fate::Twice(at, again) => {
                 self.queue.push(at, flight(body.clone()));
                 self.queue.push(again, flight(body));
             }
+        }
+    }
+
+    #[cold]
+    fn tell_lost(&mut self, from: Address, to: Address, body: Option<Message>, why: Why) {
+        if let Some(told) = &mut self.told {
+            told.lost(from, to, body, why);
         }
     }
 
@@ -322,6 +338,9 @@ impl Sink for EnvSink<'_> {
                 version: *version,
             };
             self.env.judge_adoption(self.stepped.actor, project, epoch);
+        }
+        if let Some(told) = &mut self.env.told {
+            told.note(self.stepped.actor, &note);
         }
         self.env.stats.note(self.env.now, self.stepped.me, note);
     }

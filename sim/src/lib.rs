@@ -22,6 +22,7 @@ pub mod driver;
 pub mod env;
 pub mod excuse;
 pub mod expand;
+pub mod explain;
 pub mod happening;
 pub mod instance;
 pub mod judge;

@@ -91,7 +91,9 @@ pub fn run_world(
     if let Err(payload) = ended {
         findings.at = world.env.now;
         findings.violated(INVARIANTS, panic_text(&*payload));
+        observer.end(world);
     }
+    let findings = &world.env.oracles.findings;
     let wanted = |v: &&Violation| match until {
         Until::End | Until::Any => true,
         Until::Guarantee(guarantee) => v.guarantee == guarantee,

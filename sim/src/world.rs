@@ -27,10 +27,21 @@ use crate::traffic::Stream;
 /// Between two looks of the oracles that look at everything.
 pub(crate) const CHECKPOINT_NS: u64 = 5_000_000_000;
 
-/// Sees each event of a run, for comparing two runs.
+/// Sees each event of a run, for comparing two runs and for explaining one.
 pub trait Observer {
     /// `digest`: the trace up to and with this event.
     fn event(&mut self, number: u64, at: SimTime, digest: u64, what: &Happening);
+
+    /// Called before an event happens, after [`Self::event`].
+    #[inline]
+    fn before(&mut self, _world: &World, _what: &Happening) {}
+
+    /// Called after it has happened, with everything that it changed.
+    #[inline]
+    fn after(&mut self, _world: &World) {}
+
+    /// Called once, after the oracles have judged the end.
+    fn end(&mut self, _world: &World) {}
 
     /// Called every few simulated seconds.
     fn progress(&mut self, _at: SimTime) {}
@@ -182,13 +193,16 @@ impl World {
                 observer.progress(at);
             }
             self.env.stats.events = number + 1;
+            observer.before(self, &happening);
             self.happen(happening);
+            observer.after(self);
             if found(&self.env.oracles.findings) {
-                return;
+                return observer.end(self);
             }
         }
         self.env.now = self.duration;
         self.judge_end();
+        observer.end(self);
     }
 
     #[inline]
@@ -233,7 +247,7 @@ impl World {
     }
 
     /// The machine on which an event happens.
-    fn node_of(&self, happening: &Happening) -> Option<usize> {
+    pub(crate) fn node_of(&self, happening: &Happening) -> Option<usize> {
         match happening {
             Happening::Message(flight) => self.env.topology.index(flight.to.node),
             Happening::Timer { actor, .. }

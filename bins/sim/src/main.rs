@@ -3,6 +3,7 @@
 
 mod bug_files;
 mod determinism;
+mod explain;
 mod json;
 mod panics;
 mod replay;
@@ -53,6 +54,8 @@ enum Command {
         after_help = "Example:\n  tidegate dev --record ./flight\n  tidegate-sim replay ./flight\n  tidegate-sim replay ./flight/gateway-0-*/00000003.tgrec --show 1207"
     )]
     Replay(replay::Replay),
+    /// Write a page that shows a run: who sent what, what broke, and what led to it.
+    Explain(explain::Explain),
     /// Write the digest of every event; what check-determinism reads.
     #[command(hide = true)]
     Trace(Trace),
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
             determinism::check(&which, seed)
         }),
         Command::Replay(replay) => replay::run(&replay),
+        Command::Explain(options) => explain::run(&options),
         Command::Trace(trace) => write_trace(&trace),
     };
     match result {
@@ -238,6 +242,16 @@ fn run_bug(run: &Run, scenario: &Scenario, bug: &Bug) -> Result<bool, String> {
         );
     }
     Ok(show_one(run, scenario, trial.seed))
+}
+
+/// The seed to look at: the one that was asked for, or one with which a bug file shows its bug.
+pub(crate) fn seed_that_shows(which: &Which, scenario: &Scenario) -> u64 {
+    match &scenario.bug {
+        Some(bug) if which.seed.is_none() => {
+            trial::run_bug(scenario, bug).map_or_else(|| which.seed(scenario), |trial| trial.seed)
+        }
+        _ => which.seed(scenario),
+    }
 }
 
 /// True when every guarantee held.

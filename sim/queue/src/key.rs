@@ -44,6 +44,11 @@ impl Key {
         (self.0 as u64 & SLOT_MASK) as u32
     }
 
+    #[inline]
+    pub(crate) fn sequence(self) -> u32 {
+        (self.0 as u64 >> SLOT_BITS) as u32 & (SEQUENCE_END - 1)
+    }
+
     /// The same place under another sequence number.
     pub(crate) fn renumbered(self, sequence: u32) -> Self {
         let tie = (self.0 as u64 >> TIE_SHIFT) as u16;

@@ -39,6 +39,8 @@ pub struct EventQueue<E> {
     store: EventStore<E>,
     ties: TieBreak,
     next_sequence: u32,
+    /// Of the event that was popped last.
+    popped_sequence: u32,
     /// Latest first, so that the next key is at the end.
     near: Vec<Key>,
     crowd: BinaryHeap<Reverse<Key>>,
@@ -65,6 +67,7 @@ impl<E> EventQueue<E> {
             store: EventStore::new(),
             ties,
             next_sequence: 0,
+            popped_sequence: 0,
             near: Vec::new(),
             crowd: BinaryHeap::new(),
             near_until_ns: 0,
@@ -102,6 +105,7 @@ impl<E> EventQueue<E> {
     #[inline]
     pub fn pop(&mut self) -> Option<(u64, E)> {
         let key = self.pop_key()?;
+        self.popped_sequence = key.sequence();
         let event = self.store.take(key.slot());
         debug_assert!(event.is_some(), "a key without an event");
         Some((key.time_ns(), event?))
@@ -121,6 +125,21 @@ impl<E> EventQueue<E> {
             (near, crowd) => near.or(crowd),
         };
         next.map(Key::time_ns)
+    }
+
+    /// The sequence number that the next push will get, unless it is
+    /// [`SEQUENCE_END`] by then: the waiting events are renumbered from 0 then, and
+    /// what was read before means nothing any more.
+    #[inline]
+    pub fn next_sequence(&self) -> u32 {
+        self.next_sequence
+    }
+
+    /// The sequence number of the event that was popped last. Together with
+    /// [`Self::next_sequence`] it tells which event pushed which.
+    #[inline]
+    pub fn popped_sequence(&self) -> u32 {
+        self.popped_sequence
     }
 
     /// How many events wait.
@@ -204,6 +223,20 @@ impl<E> EventQueue<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sequence_numbers_tell_who_pushed_what() {
+        let mut queue = EventQueue::seeded(7);
+        queue.push(1, "parent");
+        queue.pop();
+        assert_eq!((queue.popped_sequence(), queue.next_sequence()), (0, 1));
+        queue.push(9, "late");
+        queue.push(5, "early");
+        for (event, sequence) in [("early", 2), ("late", 1)] {
+            assert_eq!(queue.pop().map(|(_, event)| event), Some(event));
+            assert_eq!(queue.popped_sequence(), sequence);
+        }
+    }
 
     #[test]
     fn renumbering_changes_no_order() {

@@ -82,6 +82,25 @@ impl Request {
     pub fn leg(&self) -> &Leg {
         &self.legs[usize::from(self.at)]
     }
+
+    /// Where its client is.
+    pub(crate) fn region(&self) -> usize {
+        usize::from(self.region)
+    }
+
+    /// Its stream of clients.
+    pub(crate) fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// The gateway actors that know of it.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = u32> {
+        let known = &self.legs[..=usize::from(self.at)];
+        known
+            .iter()
+            .map(|leg| leg.gateway)
+            .filter(|g| *g != u32::MAX)
+    }
 }
 
 impl Requests {
