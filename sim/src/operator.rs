@@ -154,6 +154,9 @@ impl World {
         let index = operation as usize;
         let call = match &self.operator.operations[index].stage {
             Stage::Done(_) => return,
+            Stage::Due if self.waits_for_a_push(index) => {
+                return self.env.after(AGAIN_NS, Happening::Operator { operation });
+            }
             Stage::Due => {
                 let call = self.first_call(index);
                 self.operator.operations[index].stage = Stage::Asking(Box::new(call.clone()));
@@ -164,6 +167,18 @@ impl World {
         };
         self.ask(index, call);
         self.env.after(AGAIN_NS, Happening::Operator { operation });
+    }
+
+    /// Nobody removes an app while a push of it is unanswered: it might come after the removal,
+    /// and make the app anew.
+    fn waits_for_a_push(&self, index: usize) -> bool {
+        let op = &self.operator.operations[index];
+        op.action == Action::Remove
+            && self.operator.operations.iter().any(|other| {
+                other.app == op.app
+                    && other.action == Action::Deploy
+                    && matches!(other.stage, Stage::Asking(_))
+            })
     }
 
     fn ask(&mut self, index: usize, call: Call) {

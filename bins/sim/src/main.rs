@@ -42,7 +42,11 @@ enum Command {
     /// Make a bug file small: the least plan that still breaks the same guarantee.
     Shrink(shrink::Shrink),
     /// Name the built-in scenarios and what each is for.
-    List,
+    List {
+        /// Print a JSON array of `name` and `about`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Run a scenario twice, in two processes, and compare every event.
     CheckDeterminism(Which),
     /// Run what a production actor was given again, and compare what it does
@@ -119,7 +123,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run_seeds(&run),
         Command::Swarm(swarm) => swarm::run(&swarm),
         Command::Shrink(shrink) => shrink::run(&shrink),
-        Command::List => list(),
+        Command::List { json } => list(json),
         Command::CheckDeterminism(which) => load(&which).and_then(|scenario| {
             let seed = which.seed(&scenario);
             determinism::check(&which, seed)
@@ -138,13 +142,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn list() -> Result<bool, String> {
-    let mut out = String::new();
-    for builtin in BUILTIN {
-        let scenario = parse(builtin.name, builtin.text)?;
-        out += &format!("{:<24}{}\n", builtin.name, scenario.about);
+fn list(json: bool) -> Result<bool, String> {
+    let scenarios = BUILTIN
+        .iter()
+        .map(|builtin| Ok((builtin.name, parse(builtin.name, builtin.text)?.about)))
+        .collect::<Result<Vec<_>, String>>()?;
+    if json {
+        let objects: Vec<_> = scenarios
+            .iter()
+            .map(|(name, about)| serde_json::json!({"name": name, "about": about}))
+            .collect();
+        print(&format!("{}\n", serde_json::json!(objects)));
+        return Ok(true);
     }
-    print(&out);
+    for (name, about) in scenarios {
+        print(&format!("{name:<24}{about}\n"));
+    }
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 //! What the oracles see of a request.
 
 use tidegate_kernel::{Decision, Refusal, Time};
-use tidegate_protocol::{Digest, InstanceRef};
+use tidegate_protocol::{Digest, InstanceRef, Key, Record};
 
 use super::MS;
 use crate::instance::Phase;
@@ -182,11 +182,30 @@ impl World {
         if !(ended && i.terminated_at.is_some()) {
             return;
         }
-        let name = i.reference.to_string();
-        let excused = self.is_excused(request);
+        let (name, superseded) = (i.reference.to_string(), self.is_superseded(instance));
+        let excused = superseded || self.is_excused(request);
         let oracles = &mut self.env.oracles;
         let findings = &mut oracles.findings;
         oracles.answered.turned_away(&name, excused, findings);
+    }
+
+    /// Whether an instance's slot was taken back from its host, which was taken for dead. Such
+    /// an instance ends at once, and gateways hear of it when it does.
+    fn is_superseded(&self, instance: u32) -> bool {
+        let i = self.env.instances.get(instance);
+        let Some(region) = self.env.topology.nodes[i.host].region else {
+            return false;
+        };
+        let (version, index) = (i.reference.version, i.reference.slot);
+        match self
+            .env
+            .ledger
+            .region(region)
+            .get(&Key::Slot { version, index })
+        {
+            Some(Record::Slot(slot)) => slot.epoch > i.reference.epoch,
+            _ => false,
+        }
     }
 
     /// Requests that are open long after their deadline.
