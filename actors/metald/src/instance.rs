@@ -82,6 +82,10 @@ impl Instance {
             return;
         }
         p.step = Make::AtDriver;
+        // How long its files were on their way is not the app's fault.
+        if !self.looked_again {
+            p.start_by = turn.now.mono + start_timeout(Some(spec));
+        }
         turn.fx.push(Effect::Driver(DriverCommand::Start {
             instance: self.life.into(),
             spec: Box::new(VersionSpec::clone(spec)),

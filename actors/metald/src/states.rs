@@ -20,7 +20,7 @@ pub(crate) enum State {
 /// Its artifact is fetched, then the driver makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Provisioning {
-    /// It has to be healthy by then.
+    /// Its artifact has to be here by then; from there on, it has to be healthy by then.
     pub(crate) start_by: Time,
     pub(crate) step: Make,
 }

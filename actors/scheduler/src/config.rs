@@ -23,7 +23,7 @@ pub struct SchedulerConfig {
     /// A traffic report, or a demand, older than this is not trusted.
     pub report_age_max: Duration,
     pub demand_age_max: Duration,
-    /// Beyond the version's own start timeout, before a slot that does not start is taken
+    /// Beyond twice the version's own start timeout, before a slot that does not start is taken
     /// back.
     pub start_slack: Duration,
     /// Instances of a version that lost its route run on for so long.

@@ -246,8 +246,9 @@ impl Scheduler {
             .get(&id)
             .and_then(|v| v.spec.as_ref())
             .map_or(0, |s| s.start_timeout_ms);
+        // The host gives its artifact as long as its start.
         let limit =
-            tidegate_kernel::Duration::from_millis(start_timeout_ms) + self.config.start_slack;
+            tidegate_kernel::Duration::from_millis(2 * start_timeout_ms) + self.config.start_slack;
         let late = slot.state() == SlotState::Starting && self.mirror.silence(now, since) >= limit;
         late.then_some("it did not start in time")
     }

@@ -204,7 +204,7 @@ impl Situation<'_> {
                 log_tail,
             };
         }
-        let own = Duration::from_millis(spec.start_timeout_ms) + PROVE_MARGIN;
+        let own = Duration::from_millis(2 * spec.start_timeout_ms) + PROVE_MARGIN;
         if age >= self.pace.prove_timeout.max(own) {
             return Action::step(DeployStep::Failed, self.unproved(spec));
         }

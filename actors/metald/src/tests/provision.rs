@@ -155,6 +155,23 @@ fn an_artifact_that_does_not_arrive_fails_the_start() {
 }
 
 #[test]
+fn the_time_of_a_start_begins_when_its_artifact_is_here() {
+    let mut rig = Rig::serving();
+    rig.put_slot(slot(1, SlotState::Starting));
+    assert_eq!(rig.until(9_500), []);
+    assert_eq!(rig.artifact_arrives(), [start(1)]);
+    assert_eq!(rig.until(19_499), []);
+    let reason = "it did not start within 10000 ms";
+    assert_eq!(
+        rig.until(19_500),
+        [
+            (19_500, note(1, InstanceState::Failed, reason)),
+            (19_500, kill(1)),
+        ]
+    );
+}
+
+#[test]
 fn a_driver_that_does_not_start_it_in_time_is_told_to_kill() {
     let mut rig = Rig::making(1);
     let reason = "it did not start within 10000 ms";
