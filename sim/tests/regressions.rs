@@ -37,7 +37,7 @@ fn what_was_found_once_stays_away() {
             if let Some(lost_max) = bug.lost_max {
                 assert!(r.refused + r.failed <= lost_max, "{told}");
             }
-            assert!(r.served > 0, "{told}");
+            assert!(r.served > 0 || scenario.traffic.is_empty(), "{told}");
         }
     }
 }

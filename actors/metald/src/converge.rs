@@ -74,13 +74,14 @@ impl Metald {
             self.alarms.set(Subject::Instance(life), None);
             return;
         }
-        if let Some((reason, log_tail)) = instance.take_report()
+        if let Some((reason, log_tail, before_start)) = instance.take_report()
             && let Some(scheduler) = self.region.scheduler()
         {
             let failed = InstanceFailed {
                 instance: Some(life.into()),
                 reason,
                 log_tail,
+                before_start,
             };
             fx.send(scheduler, Message::InstanceFailed(failed));
         }
@@ -163,7 +164,8 @@ impl Metald {
         fx: &mut Effects,
     ) {
         let held = self.instances.values().filter(|i| !i.state.is_gone());
-        let artifact = if held.count() >= self.config.capacity as usize {
+        let is_full = held.count() >= self.config.capacity as usize;
+        let artifact = if is_full {
             Err("host is full".to_owned())
         } else {
             Digest::try_from(&spec.artifact).map_err(|e| format!("its artifact has no name: {e}"))
@@ -181,6 +183,7 @@ impl Metald {
                 let reason_owned = reason.clone();
                 let failed = Failed {
                     reason: reason_owned,
+                    before_start: is_full,
                     step,
                 };
                 (State::Failed(failed), reason.as_str())
@@ -196,7 +199,7 @@ impl Metald {
     pub(crate) fn fetch(&mut self, now: Now, life: Life, digest: Digest, fx: &mut Effects) {
         if !self.fetcher.want(now, digest, fx) {
             let reason = "too many artifacts are being fetched".to_owned();
-            self.act(now, life, fx, |i, turn| i.fail(reason, turn));
+            self.act(now, life, fx, |i, turn| i.fail_before_start(reason, turn));
         }
     }
 

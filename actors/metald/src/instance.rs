@@ -274,11 +274,12 @@ impl Instance {
         let now = turn.now.mono;
         match &self.state {
             State::Provisioning(p) if p.start_by <= now => {
-                let what = match p.step {
-                    Make::Fetching(_) => "its artifact did not arrive",
-                    Make::AtDriver => "it did not start",
-                };
-                self.fail_late(what, turn);
+                if p.step == Make::AtDriver {
+                    return self.fail_late("it did not start", turn);
+                }
+                let timeout = start_timeout(self.spec.as_deref()).as_millis();
+                let reason = format!("its artifact did not arrive within {timeout} ms");
+                self.fail_before_start(reason, turn);
             }
             State::Starting(s) if s.start_by <= now => {
                 self.fail_late("it did not become healthy", turn);
@@ -307,6 +308,14 @@ impl Instance {
     pub(crate) fn on_missing(&mut self, turn: &mut Turn<'_>) {
         if self.state.killing().is_some_and(|k| k.is_repeated) {
             self.on_gone("nothing of it is left", "", turn);
+        }
+    }
+
+    /// As [`Self::fail`], when this host could not get as far as running it.
+    pub(crate) fn fail_before_start(&mut self, reason: String, turn: &mut Turn<'_>) {
+        self.fail(reason, turn);
+        if let State::Failed(failed) = &mut self.state {
+            failed.before_start = true;
         }
     }
 
@@ -362,7 +371,12 @@ impl Instance {
     fn enter_failed(&mut self, reason: String, step: Remains, turn: &mut Turn<'_>) {
         let reason = head(&reason, REASON_BYTES_MAX).to_owned();
         let note = reason.clone();
-        self.enter(State::Failed(Failed { reason, step }), &note, turn);
+        let failed = Failed {
+            reason,
+            before_start: false,
+            step,
+        };
+        self.enter(State::Failed(failed), &note, turn);
     }
 
     fn enter(&mut self, state: State, reason: &str, turn: &mut Turn<'_>) {
@@ -375,14 +389,15 @@ impl Instance {
     }
 
     /// The reason and the last output of a failure that nobody has been told of.
-    pub(crate) fn take_report(&mut self) -> Option<(String, String)> {
+    /// Reason, last output, and whether its program was never run.
+    pub(crate) fn take_report(&mut self) -> Option<(String, String, bool)> {
         let State::Failed(failed) = &mut self.state else {
             return None;
         };
         let Remains::Gone { report } = &mut failed.step else {
             return None;
         };
-        Some((failed.reason.clone(), report.take()?))
+        Some((failed.reason.clone(), report.take()?, failed.before_start))
     }
 
     pub(crate) fn status(&self) -> InstanceStatus {

@@ -84,6 +84,8 @@ pub(crate) struct Stopped;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) reason: String,
+    /// The host could not get as far as running it.
+    pub(crate) before_start: bool,
     pub(crate) step: Remains,
 }
 

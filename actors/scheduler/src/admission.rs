@@ -104,6 +104,7 @@ impl Scheduler {
             retry_after_ms: failure.map_or(1_000, |f| f.retry_after_ms(now.mono)),
             reason: failure.map(|f| f.reason.clone()).unwrap_or_default(),
             log_tail: failure.map(|f| f.log_tail.clone()).unwrap_or_default(),
+            before_start: failure.is_some_and(|f| f.before_start),
         };
         fx.send(from, Message::WakeReply(reply));
     }
@@ -191,6 +192,7 @@ impl Scheduler {
                     retry_after_ms: failure.retry_after_ms(now.mono),
                     reason: failure.reason.clone(),
                     log_tail: failure.log_tail.clone(),
+                    before_start: failure.before_start,
                 }),
             );
         }

@@ -270,6 +270,7 @@ impl Scheduler {
             until: now.mono + delay,
             reason: failed.reason,
             log_tail: failed.log_tail,
+            before_start: failed.before_start,
         });
         if self.election.term().is_some() {
             self.tell_waiting_of_failure(now, instance.version, fx);

@@ -53,6 +53,7 @@ pub(crate) struct Failure {
     pub(crate) until: Time,
     pub(crate) reason: String,
     pub(crate) log_tail: String,
+    pub(crate) before_start: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

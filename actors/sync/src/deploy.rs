@@ -48,6 +48,8 @@ pub(crate) struct Progress {
     unsuccessful: u32,
     answered: Option<WakeOutcome>,
     failed: Option<(String, String)>,
+    /// Why the last start did not get as far as running its program.
+    kept_from: Option<String>,
 }
 
 /// What to do with a deploy now.
@@ -85,13 +87,18 @@ impl Progress {
             unsuccessful: 0,
             answered: None,
             failed: None,
+            kept_from: None,
         }
     }
 
     pub(crate) fn on_wake_reply(&mut self, reply: WakeReply) {
         let outcome = reply.outcome();
         self.answered = Some(outcome);
-        if outcome == WakeOutcome::Failed {
+        // What failed before the program ran says nothing about the version: another start
+        // may do better, until the time to prove it is over.
+        if outcome == WakeOutcome::Failed && reply.before_start {
+            self.kept_from = Some(bounded(&reply.reason, REASON_BYTES_MAX));
+        } else if outcome == WakeOutcome::Failed {
             let reason = bounded(&reply.reason, REASON_BYTES_MAX);
             let log_tail = bounded(&reply.log_tail, limits::LOG_TAIL_BYTES_MAX);
             self.failed = Some((reason, log_tail));
@@ -206,7 +213,11 @@ impl Situation<'_> {
         }
         let own = Duration::from_millis(2 * spec.start_timeout_ms) + PROVE_MARGIN;
         if age >= self.pace.prove_timeout.max(own) {
-            return Action::step(DeployStep::Failed, self.unproved(spec));
+            let reason = progress.kept_from.take();
+            return Action::step(
+                DeployStep::Failed,
+                reason.unwrap_or_else(|| self.unproved(spec)),
+            );
         }
         if self.now.mono < progress.wake_at {
             return Action::Wait;

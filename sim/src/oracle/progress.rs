@@ -37,6 +37,12 @@ impl Progress {
         self.region(region).asked += 1;
     }
 
+    /// The client of such a request went away before there was an answer.
+    pub fn left(&mut self, region: usize) {
+        let asked = &mut self.region(region).asked;
+        *asked = asked.saturating_sub(1);
+    }
+
     #[inline]
     fn region(&mut self, region: usize) -> &mut Region {
         if self.regions.len() <= region {

@@ -146,6 +146,12 @@ impl World {
             self.finish(first, Outcome::ClientGone);
         }
         self.env.stats.requests.left += 1;
+        let r = self.requests.get(request);
+        let (stream, sent_at) = (r.stream as usize, r.sent_at);
+        if sent_at >= self.well_from {
+            let region = self.streams[stream].region;
+            self.env.oracles.progress.left(region);
+        }
         self.leave(request);
         self.resume_held();
     }

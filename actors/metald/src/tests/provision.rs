@@ -148,7 +148,7 @@ fn an_artifact_that_does_not_arrive_fails_the_start() {
         done,
         [
             (10_000, note(1, InstanceState::Failed, reason)),
-            (10_000, failed(instance(1), reason, "")),
+            (10_000, failed_before_start(instance(1), reason)),
             (10_000, commit),
         ]
     );
@@ -238,7 +238,7 @@ fn a_full_host_refuses() {
         effects,
         [
             note_of(refused, InstanceState::Failed, "host is full"),
-            failed(refused, "host is full", ""),
+            failed_before_start(refused, "host is full"),
             rig.commit(1, free.clone()),
         ]
     );
@@ -281,7 +281,7 @@ fn a_refusal_of_a_claim_that_the_feed_has_not_shown_frees_it_when_it_does() {
         rig.provision(slot(1, SlotState::Starting)),
         [
             note(1, InstanceState::Failed, "host is full"),
-            failed(instance(1), "host is full", ""),
+            failed_before_start(instance(1), "host is full"),
         ]
     );
     let shown = rig.put_slot(slot(1, SlotState::Starting));

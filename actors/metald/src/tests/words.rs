@@ -174,6 +174,21 @@ pub(super) fn failed(instance: InstanceRef, reason: &str, log_tail: &str) -> Eff
             instance: Some(instance),
             reason: reason.into(),
             log_tail: log_tail.into(),
+            before_start: false,
+        }),
+        after: None,
+    }
+}
+
+/// As [`failed`], and nothing of it was ever run.
+pub(super) fn failed_before_start(instance: InstanceRef, reason: &str) -> Effect {
+    Effect::Send {
+        to: SCHEDULER,
+        body: Message::InstanceFailed(InstanceFailed {
+            instance: Some(instance),
+            reason: reason.into(),
+            log_tail: String::new(),
+            before_start: true,
         }),
         after: None,
     }

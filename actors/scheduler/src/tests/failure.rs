@@ -13,12 +13,16 @@ fn bench() -> Bench {
 
 /// Claims slot 0 under its next epoch, which then dies.
 fn start_and_die(bench: &mut Bench) -> Vec<Effect> {
+    start_and_die_of(bench, "exit code 1")
+}
+
+fn start_and_die_of(bench: &mut Bench, reason: &str) -> Vec<Effect> {
     let claim = bench.wake(GATEWAY, 7, 1);
     let [(7, index, epoch, 5)] = claims(&claim)[..] else {
         panic!("a claim: {claim:?}");
     };
     bench.apply(&claim);
-    let effects = bench.message(metald(5), failed(instance(7, index, epoch), "exit code 1"));
+    let effects = bench.message(metald(5), failed(instance(7, index, epoch), reason));
     bench.store(&[free(7, index, epoch)]);
     effects
 }
@@ -57,6 +61,7 @@ fn whoever_waits_hears_the_reason_and_the_time_left() {
         retry_after_ms,
         reason: "exit code 1".into(),
         log_tail: "exit code 1: last words".into(),
+        before_start: false,
     };
     assert_eq!(effects, [wake_reply(GATEWAY, reply(left))]);
     bench.now += 100;
@@ -195,4 +200,11 @@ fn a_failure_of_an_unknown_version_changes_nothing() {
     let mut bench = bench();
     let effects = bench.message(metald(5), failed(instance(1, 0, 1), "exit code 1"));
     assert_eq!(effects, []);
+}
+
+#[test]
+fn whoever_waits_hears_that_nothing_was_run() {
+    let mut bench = bench();
+    let told = failures(&start_and_die_of(&mut bench, NO_ARTIFACT));
+    assert_eq!((told.len(), told[0].before_start), (1, true), "{told:?}");
 }

@@ -264,10 +264,14 @@ pub(super) fn slots_written(effects: &[Effect]) -> Vec<(u64, u32, u64, SlotState
         .collect()
 }
 
+/// A reason with which no program was run.
+pub(super) const NO_ARTIFACT: &str = "its artifact did not arrive";
+
 pub(super) fn failed(instance: InstanceRef, reason: &str) -> Message {
     Message::InstanceFailed(InstanceFailed {
         instance: Some(instance),
         reason: reason.into(),
         log_tail: format!("{reason}: last words"),
+        before_start: reason == NO_ARTIFACT,
     })
 }

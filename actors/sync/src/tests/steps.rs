@@ -56,6 +56,7 @@ fn woken(bench: &mut Bench, outcome: WakeOutcome) -> Vec<Effect> {
         retry_after_ms: 0,
         reason: "exit code 1".into(),
         log_tail: "no such file".into(),
+        before_start: false,
     };
     bench.message(SCHEDULER, Message::WakeReply(reply))
 }
@@ -184,6 +185,35 @@ fn a_program_takes_the_traffic_when_an_instance_runs() {
     bench.settle(effects);
     assert_eq!(bench.deploy_of(1).step(), DeployStep::Live);
     assert_eq!(bench.wait(30_000), []);
+}
+
+#[test]
+fn a_start_that_ran_nothing_is_tried_again_until_the_time_is_over() {
+    let mut bench = proving();
+    let reason = "its artifact did not arrive within 30000 ms";
+    let reply = WakeReply {
+        version: 1,
+        outcome: WakeOutcome::Failed.into(),
+        reason: reason.into(),
+        before_start: true,
+        ..WakeReply::default()
+    };
+    for _ in 0..2 {
+        let told = Message::WakeReply(reply.clone());
+        assert_eq!(bench.message(SCHEDULER, told), []);
+        assert_eq!(bench.wait(2_000), [wake(0, 1)]);
+    }
+    let effects = loop {
+        let effects = bench.wait(2_000);
+        if effects != [wake(0, 1)] {
+            break effects;
+        }
+    };
+    let failed = stepped(DeployStep::Failed, reason);
+    let revision = bench.revision(MAIN, &Key::Deploy(1));
+    let record = Some(Record::Deploy(failed));
+    let expected = txn(vec![(Key::Deploy(1), record, revision)]);
+    assert_eq!(commits(&effects)[0].2, expected);
 }
 
 #[test]
