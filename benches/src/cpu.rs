@@ -19,3 +19,12 @@ pub fn process_time() -> Duration {
 fn duration(time: TimeVal) -> Duration {
     Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
 }
+
+/// The most memory that the process ever had in RAM.
+///
+/// # Panics
+/// Never on a kernel that has the call.
+pub fn peak_memory_bytes() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage of this process");
+    usage.max_rss() as u64 * 1_024
+}
