@@ -41,8 +41,14 @@ fn main() {
         );
         return;
     }
-    println!("seeds / CPU second           {seeds:>12.1}   {:.2} times the goal of {GOAL:.1}", seeds / GOAL);
+    println!(
+        "seeds / CPU second           {seeds:>12.1}   {:.2} times the goal of {GOAL:.1}",
+        seeds / GOAL
+    );
     println!("events / CPU second          {events:>12.0}");
     println!("simulated / wall seconds     {speed:>12.0}");
-    println!("peak memory, MiB             {:>12.1}", memory as f64 / 1_048_576.0);
+    println!(
+        "peak memory, MiB             {:>12.1}",
+        memory as f64 / 1_048_576.0
+    );
 }
