@@ -17,7 +17,14 @@ const PURE: [&str; 9] = [
 ];
 
 /// What the simulator may use beyond that: it reads files' texts and draws tables.
-const PURE_FOR_SIM: [&str; 5] = ["hdrhistogram", "libm", "serde_json", "sha2", "toml"];
+const PURE_FOR_SIM: [&str; 6] = [
+    "hdrhistogram",
+    "libm",
+    "serde_json",
+    "sha2",
+    "similar",
+    "toml",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
