@@ -183,7 +183,7 @@ impl Env {
         let mute = self.nodes[node].mute > 0 && from.role == Role::Metald;
         if mute && to.role == Role::Store {
             self.stats.messages_lost += 1;
-            return;
+            return self.tell_lost(from, to, Some(body), Why::Mute);
         }
         let connection = self.network.connection(node, target);
         let flight = |body| {

@@ -47,18 +47,8 @@ pub enum Until {
 
 /// Runs a scenario from a seed.
 pub fn run(scenario: &Scenario, seed: u64, until: Until) -> Trial {
-    run_observed(scenario, seed, until, &mut Unobserved)
-}
-
-/// As [`run`], and somebody looks on.
-pub fn run_observed(
-    scenario: &Scenario,
-    seed: u64,
-    until: Until,
-    observer: &mut impl Observer,
-) -> Trial {
     let mut world = World::new(scenario, Seed(seed));
-    let violation = run_world(&mut world, until, observer);
+    let violation = run_world(&mut world, until, &mut Unobserved);
     let env = &world.env;
     Trial {
         seed,

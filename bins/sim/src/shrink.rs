@@ -30,22 +30,15 @@ pub(crate) struct Shrink {
 
 pub(crate) fn run(command: &Shrink) -> Result<bool, String> {
     let file = crate::load_named(&command.file)?;
-    let Some(bug) = &file.bug else {
+    if file.bug.is_none() {
         return Err(format!(
             "{} has no [bug] table: it is a scenario, not a bug file; run `tidegate-sim swarm`, \
              which writes bug files",
             command.file
         ));
-    };
+    }
     panics::keep_quiet();
     let begun = Instant::now();
-    let Some(before) = trial::run_bug(&file, bug) else {
-        return Err(format!(
-            "{} breaks nothing any more, with its own seed or {} others",
-            command.file,
-            trial::SCHEDULES
-        ));
-    };
     let bar = ProgressBar::with_draw_target(None, progress_target());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
         bar.set_style(style);
@@ -60,33 +53,25 @@ pub(crate) fn run(command: &Shrink) -> Result<bool, String> {
         begun.elapsed() < limit
     });
     bar.finish_and_clear();
-    let shrunk = shrunk.ok_or("the bug showed once and not again; run the file by hand")?;
+    let shrunk = shrunk.ok_or_else(|| {
+        format!(
+            "{} breaks nothing any more, with its own seed or {} others",
+            command.file,
+            trial::SCHEDULES
+        )
+    })?;
     let out = match &command.out {
         Some(out) => out.clone(),
         None => Path::new(&command.file).with_extension("small.toml"),
     };
     bug_files::write(&out, &shrunk.file)?;
-    tell(
-        command,
-        &file,
-        before.events,
-        &shrunk,
-        &out,
-        begun.elapsed(),
-    );
+    tell(command, &file, &shrunk, &out, begun.elapsed());
     Ok(true)
 }
 
-fn tell(
-    command: &Shrink,
-    file: &Scenario,
-    events: u64,
-    shrunk: &Shrunk,
-    out: &Path,
-    took: Duration,
-) {
+fn tell(command: &Shrink, file: &Scenario, shrunk: &Shrunk, out: &Path, took: Duration) {
     let sizes = [
-        Size::of(file, events),
+        Size::of(file, shrunk.events_before),
         Size::of(&shrunk.file, shrunk.trial.events),
     ];
     if command.json {

@@ -1,17 +1,8 @@
 //! What the command line answers, and with which exit code.
 
-use std::process::{Command, Output};
+mod support;
 
-fn tidegate_sim(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidegate-sim"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use support::{text, tidegate_sim};
 
 #[test]
 fn a_run_prints_one_object() {

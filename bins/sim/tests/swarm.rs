@@ -1,23 +1,16 @@
 //! A swarm, its bug files and what can be done with them, from the command line.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use support::{text, tidegate_sim};
 
 const BROKEN: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/tests/fixtures/too-little-time.toml"
 );
-
-fn tidegate_sim(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidegate-sim"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))

@@ -105,6 +105,7 @@ impl<'a, P: FnMut(SimTime)> Collect<'a, P> {
             due: env.now + distance,
             why: match lost.why {
                 Why::Cut => "the link was cut",
+                Why::Mute => "its host is mute",
                 Why::Chance => "the link lost it",
                 Why::Wire => "it did not survive the wire",
             },

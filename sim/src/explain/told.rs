@@ -17,6 +17,8 @@ pub enum Why {
     Cut,
     /// The link loses some.
     Chance,
+    /// Nothing of its host's metald reaches the store.
+    Mute,
     /// It did not survive encoding.
     Wire,
 }

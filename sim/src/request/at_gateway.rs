@@ -56,8 +56,10 @@ impl World {
         let gateway = local[s.rng.index(local.len()).unwrap_or(0)];
         let app = s.app;
         self.env.stats.requests.sent += 1;
-        self.judge_asked(app, region);
         let at = self.env.now + wait;
+        if self.is_owed(app, at) {
+            self.env.oracles.progress.asked(region);
+        }
         let request = self.requests.insert(stream, region, at);
         let r = self.requests.get(request);
         r.legs[0].gateway = gateway;

@@ -17,8 +17,7 @@ impl World {
     pub(super) fn at_instance(&mut self, request: u32) {
         let r = self.requests.get(request);
         let (instance, step) = (r.instance, r.step + 1);
-        let i = self.env.instances.get_mut(instance);
-        let host = i.host;
+        let host = self.env.instances.get(instance).host;
         if self.env.nodes[host].deaf > 0 {
             self.requests.get(request).struck = true;
             return self.next(request, CONNECT_TIMEOUT_NS, RequestStep::ConnectFailed);

@@ -148,8 +148,8 @@ impl World {
         self.env.stats.requests.left += 1;
         let r = self.requests.get(request);
         let (stream, sent_at) = (r.stream as usize, r.sent_at);
-        if sent_at >= self.well_from {
-            let region = self.streams[stream].region;
+        let (app, region) = (self.streams[stream].app, self.streams[stream].region);
+        if self.is_owed(app, sent_at) {
             self.env.oracles.progress.left(region);
         }
         self.leave(request);

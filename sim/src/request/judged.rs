@@ -4,6 +4,7 @@ use tidegate_kernel::{Decision, Refusal, Time};
 use tidegate_protocol::{Digest, InstanceRef, Key, Record};
 
 use super::MS;
+use crate::clock::SimTime;
 use crate::instance::Phase;
 use crate::oracle::End;
 use crate::world::World;
@@ -82,14 +83,11 @@ impl World {
             .ended(host, end, late, excused, &mut oracles.findings);
     }
 
-    /// A request is sent; after the bound its region has to serve it by the end of the run.
+    /// Whether a region has to serve a request that is sent then, by the end of the run.
     #[inline]
-    pub(super) fn judge_asked(&mut self, app: u32, region: usize) {
-        let now = self.env.now;
-        let in_time = now >= self.well_from && now + ENDS_WITHIN_NS <= self.duration;
-        if in_time && !self.operator.is_poisoned(app) && !self.operator.is_removed(app) {
-            self.env.oracles.progress.asked(region);
-        }
+    pub(super) fn is_owed(&self, app: u32, sent_at: SimTime) -> bool {
+        let in_time = sent_at >= self.well_from && sent_at + ENDS_WITHIN_NS <= self.duration;
+        in_time && !self.operator.is_poisoned(app) && !self.operator.is_removed(app)
     }
 
     /// Whether something on the request's way was broken lately, or its app is.

@@ -42,6 +42,8 @@ pub struct Shrunk {
     pub file: Scenario,
     pub trial: Trial,
     pub tried: u64,
+    /// Events of the bug as it was given.
+    pub events_before: u64,
     /// False: the watcher stopped it before no cut was left.
     pub is_minimal: bool,
 }
@@ -52,7 +54,9 @@ pub fn shrink(file: &Scenario, mut go_on: impl FnMut(&Progress) -> bool) -> Opti
     let trial = trial::run_bug(file, bug)?;
     let guarantee = trial.violation.as_ref()?.guarantee;
     let shape = shape(&trial.violation.as_ref()?.text, file);
+    let events_before = trial.events;
     let mut work = Work {
+        events_before,
         best: trial::bug_file(file, &trial, bug.commit.as_deref())?,
         trial,
         until: Until::Guarantee(guarantee),
@@ -62,7 +66,7 @@ pub fn shrink(file: &Scenario, mut go_on: impl FnMut(&Progress) -> bool) -> Opti
         tried: 0,
         kept: 0,
         round: 0,
-        events: work.trial.events,
+        events: events_before,
         cut: "the bug itself".into(),
     };
     loop {
@@ -95,6 +99,7 @@ pub fn shrink(file: &Scenario, mut go_on: impl FnMut(&Progress) -> bool) -> Opti
 struct Work {
     best: Scenario,
     trial: Trial,
+    events_before: u64,
     until: Until,
     shape: Vec<String>,
 }
@@ -134,6 +139,7 @@ impl Work {
             file: self.best,
             trial: self.trial,
             tried,
+            events_before: self.events_before,
             is_minimal,
         }
     }
