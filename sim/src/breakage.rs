@@ -121,8 +121,64 @@ impl World {
             }
             (Change::Deaf, begin) => count(&mut self.env.nodes[node].deaf, begin),
             (Change::Mute, begin) => count(&mut self.env.nodes[node].mute, begin),
+            (Change::CrashAtCommit(chance), begin) => {
+                self.env.nodes[node].crash_at_commit = if begin { chance } else { 0 };
+            }
+            (Change::Absent, true) => self.env.nodes[node].up = false,
+            (Change::Absent, false) => self.restart(node),
+            (Change::Buggify(point, chance), begin) => {
+                for actor in self.actors_on(node) {
+                    self.arm_point(actor, point, if begin { chance } else { 0 });
+                }
+            }
             (Change::BitRot | Change::Link(_) | Change::Reset | Change::SlowClients(_), _) => {}
         }
+    }
+
+    fn arm_point(&mut self, actor: u32, point: &str, chance: u32) {
+        let slot = &mut self.actors[actor as usize];
+        let seed = self.buggify_seed.derive_index(u64::from(actor));
+        let seed = seed.derive_index(u64::from(slot.life));
+        if let Some(cell) = &mut slot.cell {
+            cell.arm(point, chance, seed);
+        }
+    }
+
+    /// A process that was born while points are armed on its machine.
+    pub(crate) fn arm_points_of(&mut self, actor: u32) {
+        let node = self.actors[actor as usize].node;
+        let now = self.env.now;
+        let armed: Vec<(&str, u32)> = self
+            .faults
+            .iter()
+            .zip(&self.struck)
+            .filter(|(fault, struck)| {
+                (fault.begin..fault.end).contains(&now) && **struck >> node & 1 == 1
+            })
+            .filter_map(|(fault, _)| match fault.change {
+                Change::Buggify(point, chance) => Some((point, chance)),
+                _ => None,
+            })
+            .collect();
+        for (point, chance) in armed {
+            self.arm_point(actor, point, chance);
+        }
+    }
+
+    pub(crate) fn on_after_commit(&mut self, node: u32, crash: bool) {
+        let place = node as usize;
+        if !crash {
+            self.env.nodes[place].crashing = false;
+            if self.env.nodes[place].up {
+                self.restart(place);
+            }
+            return;
+        }
+        self.crash(place, false);
+        self.env.stats.mark("processes that died after a commit");
+        let back = self.env.crash_rng.between(200, 3_000) * 1_000_000;
+        let come_back = Happening::AfterCommit { node, crash: false };
+        self.env.after(back, come_back);
     }
 
     pub(crate) fn actors_on(&self, node: usize) -> Vec<u32> {

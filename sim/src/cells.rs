@@ -64,6 +64,11 @@ impl AnyCell {
         });
     }
 
+    /// Arms a point of the actor.
+    pub fn arm(&mut self, point: &str, per_million: u32, seed: Seed) {
+        each!(self, c => c.arm(point, per_million, seed));
+    }
+
     /// How full the actor's queues are.
     pub fn load(&self) -> Vec<tidegate_kernel::Load> {
         each!(self, c => c.load())

@@ -19,6 +19,7 @@ use tidegate_sim_queue::{EventQueue, TraceHash};
 use crate::blob::Blobs;
 use crate::clock::{NodeClock, SimTime};
 use crate::disk::Disk;
+use crate::draw;
 use crate::explain::told::{Told, Why};
 use crate::happening::{Flight, Happening};
 use crate::instance::Instances;
@@ -32,6 +33,9 @@ use crate::topology::Topology;
 
 /// Time that a blob store takes for one command.
 const BLOB_NS: u64 = 120_000;
+
+/// Mean time from a commit's leaving until the process dies that asked for it.
+const CRASH_WITHIN_NS: u64 = 4_000_000;
 
 type FxMap<K, V> = IndexMap<K, V, FxBuildHasher>;
 
@@ -52,6 +56,10 @@ pub struct Node {
     /// from the store.
     pub deaf: u32,
     pub mute: u32,
+    /// Of a million commits that its processes ask for, how many they do not survive.
+    pub crash_at_commit: u32,
+    /// Such a crash is to come, or its processes are not back from it.
+    pub crashing: bool,
 }
 
 /// The address and the life of the actor that is being stepped.
@@ -91,6 +99,7 @@ pub struct Env {
     pub driver_rng: Rng,
     pub corruption_rng: Rng,
     pub rot_rng: Rng,
+    pub crash_rng: Rng,
     /// What never becomes an event, for a run that is to be explained.
     pub told: Option<Box<Told>>,
 }
@@ -115,6 +124,8 @@ impl Env {
                 slow: 1,
                 deaf: 0,
                 mute: 0,
+                crash_at_commit: 0,
+                crashing: false,
             })
             .collect::<Vec<_>>();
         let stores = topology.regions.len() + 1;
@@ -141,6 +152,7 @@ impl Env {
             driver_rng: seed.derive("driver").rng(),
             corruption_rng: seed.derive("corruption").rng(),
             rot_rng: seed.derive("bit rot").rng(),
+            crash_rng: seed.derive("crash at commit").rng(),
             told: None,
             topology,
             network,
@@ -168,6 +180,20 @@ impl Env {
     #[inline]
     pub fn after(&mut self, delay: u64, happening: Happening) {
         self.queue.push(self.now + delay, happening);
+    }
+
+    /// A process has asked for a commit: it may be the last thing that it does.
+    fn tempt_fate(&mut self, node: usize) {
+        let machine = &mut self.nodes[node];
+        let chance = machine.crash_at_commit;
+        if chance == 0 || machine.crashing || !self.crash_rng.chance(chance) {
+            return;
+        }
+        machine.crashing = true;
+        let node = node as u32;
+        // Before the store has it, before it is durable, before the answer, or after.
+        let delay = draw::exponential(&mut self.crash_rng, CRASH_WITHIN_NS);
+        self.after(delay, Happening::AfterCommit { node, crash: true });
     }
 
     /// Puts a message on the network.
@@ -275,6 +301,9 @@ pub struct EnvSink<'a> {
 
 impl Sink for EnvSink<'_> {
     fn send(&mut self, to: Address, body: Message) {
+        if matches!(body, Message::StoreCommit(_)) {
+            self.env.tempt_fate(self.stepped.node);
+        }
         if let Message::StoreCommitReply(reply) = &body
             && let Some(Outcome::Applied(told)) = reply.outcome
             && let Some(store) = self.env.store_index(self.stepped.me)

@@ -80,7 +80,7 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
         | Change::Crash
         | Change::Death
         | Change::Pause => true,
-        Change::ProcessCrash => kind == NodeKind::Gateway,
+        Change::ProcessCrash | Change::CrashAtCommit(_) => kind == NodeKind::Gateway,
         Change::Link(_)
         | Change::SlowDisk(_)
         | Change::SlowHost(_)
@@ -91,7 +91,9 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
         | Change::BitRot
         | Change::Deaf
         | Change::Mute
-        | Change::SlowClients(_) => false,
+        | Change::SlowClients(_)
+        | Change::Absent
+        | Change::Buggify(..) => false,
     };
     members(struck)
         .map(|n| &topology.nodes[n])

@@ -67,6 +67,11 @@ pub enum Happening {
         fault: u32,
         begin: bool,
     },
+    /// The processes of a machine die after a commit of theirs, or come back from that.
+    AfterCommit {
+        node: u32,
+        crash: bool,
+    },
     Operator {
         operation: u32,
     },
@@ -150,6 +155,9 @@ impl Happening {
             }
             Happening::Operator { operation } => trace.fold([at, 11, u64::from(*operation)]),
             Happening::Checkpoint => trace.fold([at, 12]),
+            Happening::AfterCommit { node, crash } => {
+                trace.fold([at, 13, pair(*node, u32::from(*crash))]);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod blob;
 pub mod breakage;
+pub mod buggify;
 pub mod cells;
 pub mod choices;
 pub mod clock;

@@ -16,6 +16,23 @@ pub const ALL: &[&str] = &[
     "a wake waits for a host",
     "artifacts verified",
     "blobs that rotted",
+    "buggify: a fetcher asks another source",
+    "buggify: a gateway holds no request",
+    "buggify: a host leaves a heartbeat out",
+    "buggify: a host waits for its mirror",
+    "buggify: a mirror misses a message",
+    "buggify: a scheduler places an instance elsewhere",
+    "buggify: a scheduler skips a renewal",
+    "buggify: a store asks its engine what changed",
+    "buggify: a store commits one by one",
+    "buggify: a store does not answer a commit",
+    "buggify: a store refuses a commit",
+    "buggify: a store sends a snapshot in small parts",
+    "buggify: a store sends everything again",
+    "buggify: an edge puts its acknowledgements off",
+    "buggify: an origin answers with half of what was asked",
+    "buggify: control admits no request",
+    "buggify: sync passes a region over",
     "clients that sent again",
     "control: commit without an answer",
     "control: conflict",
@@ -30,6 +47,7 @@ pub const ALL: &[&str] = &[
     "instances that became healthy",
     "instances that failed",
     "malformed records",
+    "processes that died after a commit",
     "routes adopted",
     "slots claimed",
     "slots reclaimed",
@@ -43,7 +61,8 @@ mod tests {
 
     /// The strings in the argument lists of calls of `mark`.
     fn marks_in(source: &str, found: &mut BTreeSet<String>) {
-        for (start, call) in source.match_indices("mark(") {
+        let calls = source.match_indices("mark(");
+        for (start, call) in calls.chain(source.match_indices("buggify(")) {
             let line = source[..start].rsplit('\n').next().unwrap_or_default();
             if line.trim_start().starts_with("//") {
                 continue;

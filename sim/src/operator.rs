@@ -48,6 +48,8 @@ struct Operation {
     action: Action,
     app: usize,
     behaviour: Behaviour,
+    /// In each region, of the version that it pushes.
+    instances_max: u32,
     stage: Stage,
     /// Identifies the answer that is waited for.
     request: u64,
@@ -70,20 +72,26 @@ impl Operator {
             action: Action::Deploy,
             app,
             behaviour: a.behaviour,
+            instances_max: *a.instances_max.get_ref(),
             stage: Stage::Due,
             request: 0,
         });
-        let later = scenario.operations.iter().map(|op| Operation {
-            at: op.at.get_ref().nanos(),
-            action: op.what,
-            app: scenario
-                .apps
+        let later = scenario.operations.iter().map(|op| {
+            let apps = &scenario.apps;
+            let app = apps
                 .iter()
                 .position(|a| a.name.get_ref() == op.app.get_ref())
-                .unwrap_or_default(),
-            behaviour: op.behaviour,
-            stage: Stage::Due,
-            request: 0,
+                .unwrap_or_default();
+            let scaled = op.instances_max.as_ref();
+            Operation {
+                at: op.at.get_ref().nanos(),
+                action: op.what,
+                app,
+                behaviour: op.behaviour,
+                instances_max: *scaled.unwrap_or(&apps[app].instances_max).get_ref(),
+                stage: Stage::Due,
+                request: 0,
+            }
         });
         let mut operations: Vec<Operation> = first.chain(later).collect();
         operations.sort_by_key(|op| op.at);
@@ -236,7 +244,7 @@ impl World {
             },
             env: if program { vec![variable] } else { Vec::new() },
             regions: app.regions.get_ref().clone(),
-            instances_max: *app.instances_max.get_ref(),
+            instances_max: op.instances_max,
             concurrency: *app.concurrency.get_ref(),
             idle_ms: app.idle.as_millis(),
             lifetime_min_ms: app.lifetime_min.as_millis(),

@@ -2,6 +2,7 @@
 //! changes to them. Nothing is drawn here. Only the target `active-scheduler` stays open
 //! until its fault begins, because only the running world knows it.
 
+use crate::buggify::Point;
 use crate::clock::SimTime;
 use crate::network::LinkChange;
 use crate::scenario::{Fault, FaultKind, Pick, Scenario, Target};
@@ -53,6 +54,11 @@ pub enum Change {
     Mute,
     /// Nanoseconds that clients need on average.
     SlowClients(u64),
+    /// Of a million commits, so many are followed by a crash of who asked for them.
+    CrashAtCommit(u32),
+    Absent,
+    /// The point's mark, and how often of a million passes it fires.
+    Buggify(&'static str, u32),
 }
 
 /// All faults of a run, by their beginning. The scenario was expanded before: what is still
@@ -120,6 +126,17 @@ fn planned(fault: &Fault, topology: &Topology) -> PlannedFault {
         FaultKind::Deaf => (Change::Deaf, String::new()),
         FaultKind::Mute => (Change::Mute, String::new()),
         FaultKind::SlowClients => (Change::SlowClients(by.nanos()), format!(" +{by}")),
+        FaultKind::CrashAtCommit => (Change::CrashAtCommit(million), percent(million)),
+        FaultKind::Absent => (Change::Absent, String::new()),
+        FaultKind::Buggify => {
+            let point = fault.point.as_deref().and_then(Point::find);
+            let mark = point.map_or("", |point| point.mark);
+            let name = point.map_or("", Point::name);
+            (
+                Change::Buggify(mark, million),
+                format!(" {name},{}", percent(million)),
+            )
+        }
         FaultKind::ClockJump => {
             let sign = if fault.backwards { -1 } else { 1 };
             let arrow = if fault.backwards { "back" } else { "ahead" };

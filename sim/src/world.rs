@@ -19,9 +19,10 @@ use crate::happening::{Flight, Happening, RequestStep};
 use crate::ledger::Written;
 use crate::operator::Operator;
 use crate::oracle::Findings;
-use crate::plan::{PlannedFault, plan};
+use crate::plan::{Change, PlannedFault, Struck, plan};
 use crate::request::Requests;
 use crate::scenario::Scenario;
+use crate::topology::NodeSet;
 use crate::traffic::Stream;
 
 /// Between two looks of the oracles that look at everything.
@@ -72,6 +73,7 @@ pub struct World {
     pub(crate) operator: Operator,
     pub(crate) request_rng: Rng,
     pub(crate) pause_rng: Rng,
+    pub(crate) buggify_seed: Seed,
     pub(crate) excuses: Excuses,
     pub(crate) duration: SimTime,
     /// From here on everything has to be well.
@@ -102,6 +104,7 @@ impl World {
             operator: Operator::new(&env.scenario, seed),
             request_rng: seed.derive("requests").rng(),
             pause_rng: seed.derive("pauses").rng(),
+            buggify_seed: seed.derive("buggify"),
             excuses: Excuses::new(env.topology.regions.len()),
             duration: env.scenario.duration.get_ref().nanos(),
             well_from: faults_end + env.scenario.liveness_within.get_ref().nanos(),
@@ -140,9 +143,21 @@ impl World {
                 });
             }
         }
+        let absent = self.absent_at_first();
         for actor in 0..self.actors.len() as u32 {
-            self.give_birth(actor);
+            if absent >> self.actors[actor as usize].node & 1 == 0 {
+                self.give_birth(actor);
+            }
         }
+    }
+
+    /// Machines that join later.
+    fn absent_at_first(&self) -> NodeSet {
+        let absent = self.faults.iter().filter_map(|fault| match fault.target {
+            Struck::Nodes(set) if fault.change == Change::Absent => Some(set),
+            _ => None,
+        });
+        absent.fold(0, |all, set| all | set)
     }
 
     fn schedule(&mut self) {
@@ -241,6 +256,7 @@ impl World {
             } => self.step_life(actor, life, Event::Blob(*report)),
             Happening::Instance { instance, step } => self.on_instance(instance, step),
             Happening::Fault { fault, begin } => self.on_fault(fault as usize, begin),
+            Happening::AfterCommit { node, crash } => self.on_after_commit(node, crash),
             Happening::Operator { operation } => self.on_operator(operation),
             Happening::Checkpoint => self.on_checkpoint(),
         }
@@ -264,6 +280,7 @@ impl World {
             } => self.node_of_request(*request, *step, *what),
             Happening::Arrival { .. }
             | Happening::Fault { .. }
+            | Happening::AfterCommit { .. }
             | Happening::Operator { .. }
             | Happening::Checkpoint => None,
         }
@@ -462,6 +479,7 @@ impl World {
             self.seed,
         );
         slot.begin_tape();
+        self.arm_points_of(actor);
         self.step(actor, Event::Start);
     }
 

@@ -215,7 +215,7 @@ impl Fetcher {
         };
         self.blobs.sources().on_answer(from);
         if self.blobs.is_coming(&digest, from) {
-            if data.missing {
+            if data.missing || fx.buggify("buggify: a fetcher asks another source") {
                 if !self.blobs.on_missing(now, digest, from, fx) {
                     self.set_aside(now, digest, &mut progress);
                 }

@@ -169,6 +169,9 @@ impl Control {
         {
             return answer(name, reply, fx);
         }
+        if fx.buggify("buggify: control admits no request") {
+            return refuse(name, full(), fx);
+        }
         if let Err(fault) = self.admit(now) {
             if fault == full() {
                 fx.note(Note::Full { queue: "requests" });

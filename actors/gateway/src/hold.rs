@@ -23,6 +23,7 @@ impl Gateway {
         let version = self.table.version_mut(index);
         if version.waiting.len() >= self.config.waiting_version_max
             || self.holds.len() >= self.config.waiting_max
+            || fx.buggify("buggify: a gateway holds no request")
         {
             fx.mark("a full queue refused a request");
             let refusal = Refusal::QueueFull {

@@ -5,7 +5,7 @@ use tidegate_protocol::{Address, Message, StoreCommit};
 
 use crate::{
     Actor, BlobCommand, Called, Decision, DriverCommand, Effect, Effects, EngineOp, Event, Load,
-    Note, Now, Outbox, Ticket, Time,
+    Note, Now, Outbox, Seed, Ticket, Time,
 };
 
 /// Where a host carries out what an actor wants. Messages may be lost; the rest may be late.
@@ -23,8 +23,6 @@ pub trait Sink {
 pub struct Cell<A> {
     actor: A,
     outbox: Outbox,
-    /// Empty between two steps.
-    #[serde(skip)]
     effects: Effects,
 }
 
@@ -63,6 +61,11 @@ impl<A: Actor> Cell<A> {
             self.carry_out(sink);
         }
         result
+    }
+
+    /// Arms a point of the actor: it fires so many times in a million passes. For simulation.
+    pub fn arm(&mut self, point: &str, per_million: u32, seed: Seed) {
+        self.effects.arm(point, per_million, seed);
     }
 
     pub fn next_deadline(&self) -> Option<(Time, &'static str)> {

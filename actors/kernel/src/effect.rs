@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::{Address, Bytes, Digest, InstanceRef, Message, Txn, VersionSpec};
 
-use crate::{Decision, Note, Ticket};
+use crate::buggify::Buggify;
+use crate::{Decision, Note, Seed, Ticket};
 
 /// Names a commit that an actor asked for. Drawn at random for each life of an actor, so
 /// that an answer to a former life is never taken for one of this.
@@ -112,9 +113,12 @@ pub enum BlobCommand {
 }
 
 /// The effects of one step, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Effects {
+    /// Empty between two steps.
+    #[serde(skip)]
     list: Vec<Effect>,
+    buggify: Buggify,
 }
 
 impl Effects {
@@ -154,6 +158,22 @@ impl Effects {
     /// A point worth reaching in a test; counted by the simulator.
     pub fn mark(&mut self, name: &'static str) {
         self.push(Effect::Note(Note::Mark(name)));
+    }
+
+    /// Whether the actor is to take the awkward way here. Only in simulation, where the point
+    /// is armed; the name begins with `buggify: ` and says what the actor does then.
+    #[inline]
+    pub fn buggify(&mut self, point: &'static str) -> bool {
+        let fires = self.buggify.fires(point);
+        if fires {
+            self.mark(point);
+        }
+        fires
+    }
+
+    /// Arms a point: it fires so many times in a million passes.
+    pub fn arm(&mut self, point: &str, per_million: u32, seed: Seed) {
+        self.buggify.set(point, per_million, seed);
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {

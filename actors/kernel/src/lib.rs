@@ -12,6 +12,7 @@
 
 mod backoff;
 mod bounded;
+mod buggify;
 mod cell;
 mod effect;
 mod event;

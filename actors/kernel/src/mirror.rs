@@ -140,7 +140,10 @@ impl Mirror {
         feed: StoreFeed,
         fx: &mut Effects,
     ) -> Vec<Change> {
-        if from != self.store || feed.session != self.session {
+        if from != self.store
+            || feed.session != self.session
+            || fx.buggify("buggify: a mirror misses a message")
+        {
             return Vec::new();
         }
         if !self.is_live(now) {

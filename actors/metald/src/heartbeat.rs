@@ -35,6 +35,9 @@ impl Heartbeat {
     }
 
     pub(crate) fn host(&mut self, config: &MetaldConfig, rng: &mut Rng, fx: &mut Effects) {
+        if fx.buggify("buggify: a host leaves a heartbeat out") {
+            return;
+        }
         let record = Record::Host(HostRecord {
             node: config.me.node.0,
             name: config.name.clone(),

@@ -203,6 +203,10 @@ impl Election {
             }
             State::Active(term) => {
                 if now.mono >= term.renew_at {
+                    if fx.buggify("buggify: a scheduler skips a renewal") {
+                        term.renew_at = now.mono + config.lease_renew_every;
+                        return;
+                    }
                     let commit = next_id();
                     self.renew(now, config, commit, fx);
                 }

@@ -54,12 +54,16 @@ impl Scheduler {
             .pending
             .iter()
             .filter_map(|((version, _), p)| Some((*version, p.open_claim()?)));
-        let candidates = self
+        let mut candidates = self
             .view
             .candidates(now, id, claims, &self.mirror, &self.config);
-        let Some(host) = choose_host(&candidates) else {
+        let Some(mut host) = choose_host(&candidates) else {
             return false;
         };
+        if fx.buggify("buggify: a scheduler places an instance elsewhere") {
+            candidates.retain(|candidate| candidate.node != host);
+            host = choose_host(&candidates).unwrap_or(host);
+        }
         let Some(version) = self.view.versions.get(&id) else {
             return false;
         };

@@ -58,12 +58,17 @@ impl Commits {
         Err("too many commits wait for the engine; try again later".to_owned())
     }
 
-    /// Takes the next batch out of the queue, when none is at the engine.
-    pub(crate) fn start_batch(&mut self, config: &StoreConfig) -> Option<EngineOp> {
+    /// Takes the next batch, of so many transactions at the most, out of the queue, when none
+    /// is at the engine.
+    pub(crate) fn start_batch(
+        &mut self,
+        txns_max: usize,
+        config: &StoreConfig,
+    ) -> Option<EngineOp> {
         if self.at_engine.is_some() || self.waiting.is_empty() {
             return None;
         }
-        let size = self.waiting.len().min(config.batch_txns_max.max(1));
+        let size = self.waiting.len().min(txns_max.max(1));
         let mut txns: Vec<Txn> = Vec::with_capacity(size);
         let mut waiters = Vec::with_capacity(size);
         let mut bytes = 0;

@@ -111,6 +111,10 @@ impl StoreActor {
     fn on_commit(&mut self, from: Address, commit: StoreCommit, fx: &mut Effects) {
         let StoreCommit { id, txn } = commit;
         let waiter = Waiter { from, id };
+        if fx.buggify("buggify: a store refuses a commit") {
+            let reason = "too many commits wait for the engine; try again later";
+            return reply(waiter, Outcome::Refused(reason.into()), fx);
+        }
         let admitted = admit::admit(txn)
             .and_then(|admitted| self.commits.enqueue(waiter, admitted, &self.config, fx));
         match admitted {
@@ -120,7 +124,12 @@ impl StoreActor {
     }
 
     fn start_batch(&mut self, fx: &mut Effects) {
-        if let Some(op) = self.commits.start_batch(&self.config) {
+        let txns_max = if fx.buggify("buggify: a store commits one by one") {
+            1
+        } else {
+            self.config.batch_txns_max
+        };
+        if let Some(op) = self.commits.start_batch(txns_max, &self.config) {
             fx.push(Effect::Engine(op));
         }
     }
@@ -166,6 +175,9 @@ impl StoreActor {
         }
         self.publish(&outcome, fx);
         for (waiter, outcome) in waiters.into_iter().zip(outcome.outcomes) {
+            if fx.buggify("buggify: a store does not answer a commit") {
+                continue;
+            }
             let outcome = match outcome {
                 CommitOutcome::Applied(revision) => Outcome::Applied(revision),
                 CommitOutcome::Conflict(key) => Outcome::Conflict(key),
@@ -189,7 +201,7 @@ impl StoreActor {
             .revision
             .is_some_and(|known| outcome.revision > known.saturating_add(applied));
         self.learn(outcome.revision);
-        if left_out {
+        if left_out || fx.buggify("buggify: a store asks its engine what changed") {
             fx.mark("store: revisions that no answer told of");
             for (slot, sent) in self.subscribers.caught_up() {
                 self.ask_changes(slot, sent, fx);
@@ -281,7 +293,7 @@ impl StoreActor {
     /// Serves a subscriber from the engine, from where it stands.
     fn catch_up(&mut self, slot: usize, after_revision: u64, fx: &mut Effects) {
         self.subscribers.get_mut(slot).sent = after_revision;
-        if after_revision == 0 {
+        if after_revision == 0 || fx.buggify("buggify: a store sends everything again") {
             self.ask_snapshot(slot, fx);
         } else {
             self.ask_changes(slot, after_revision, fx);
@@ -350,7 +362,12 @@ impl StoreActor {
     ) {
         self.learn(revision);
         let subscriber = self.subscribers.get_mut(slot);
-        let mut parts = chunk::by_bytes(entries, self.config.feed_bytes_max);
+        let bytes_max = if fx.buggify("buggify: a store sends a snapshot in small parts") {
+            1
+        } else {
+            self.config.feed_bytes_max
+        };
+        let mut parts = chunk::by_bytes(entries, bytes_max);
         let last = parts.len() - 1;
         for (part, entries) in parts.drain(..).enumerate() {
             fx.send(

@@ -296,6 +296,9 @@ impl Sync {
         }
         self.gather_gateways();
         for region in self.regions.values_mut() {
+            if fx.buggify("buggify: sync passes a region over") {
+                continue;
+            }
             region.project(now, &self.main, &self.gateways, &mut self.rng, fx);
         }
         let ticked = now.mono >= self.tick_at;

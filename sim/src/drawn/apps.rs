@@ -97,6 +97,7 @@ pub(super) fn draw_operations(
             operation(what, behaviour, apps, until, choices)
         })
         .collect();
+    crowd(&mut operations, until, choices);
     if choices.percent(15) {
         let remove = operation(Action::Remove, Behaviour::Healthy, apps, until, choices);
         // A removed project is not pushed again: its name may be somebody else's by then.
@@ -122,6 +123,32 @@ fn operation(
         what,
         app: app.name.clone(),
         behaviour,
+        instances_max: draw_scaling(what, app, choices),
+    }
+}
+
+/// Some pushes change how far the app may scale: down to half, which its load still fits.
+fn draw_scaling(what: Action, app: &App, choices: &mut Choices<'_>) -> Option<toml::Spanned<u32>> {
+    let most = u64::from(*app.instances_max.get_ref());
+    let scales = what == Action::Deploy && most > 1 && choices.percent(30);
+    scales.then(|| given(choices.between(most.div_ceil(2), most) as u32))
+}
+
+/// One comes right behind another, so that the two meet: at their commits, or while the
+/// first deploy is on its way.
+fn crowd(operations: &mut [Operation], until: Span, choices: &mut Choices<'_>) {
+    if operations.len() < 2 || !choices.percent(40) {
+        return;
+    }
+    for index in 1..operations.len() {
+        if choices.percent(40) {
+            let before = operations[index - 1].clone();
+            let behind = [3, 300, 3_000][choices.index(3)];
+            let at = before.at.get_ref().as_millis() + choices.between(0, behind);
+            operations[index].at = given(Span::millis(at.min(until.as_millis())));
+            operations[index].app = before.app;
+            operations[index].instances_max = None;
+        }
     }
 }
 

@@ -188,7 +188,7 @@ fn kind_of(what: &Happening) -> Kind {
         Happening::Arrival { .. } => Kind::Client,
         Happening::Request { what, .. } if is_clients(*what) => Kind::Client,
         Happening::Request { .. } => Kind::Request,
-        Happening::Fault { .. } => Kind::Fault,
+        Happening::Fault { .. } | Happening::AfterCommit { .. } => Kind::Fault,
         Happening::Operator { .. } => Kind::Operator,
         Happening::Checkpoint => Kind::Checkpoint,
     }

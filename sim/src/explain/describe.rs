@@ -227,6 +227,15 @@ pub(super) fn event(world: &World, what: &Happening) -> (String, String) {
             let text = format!("{} {word}: {}", planned.kind.name(), planned.label);
             (text, full(planned))
         }
+        Happening::AfterCommit { node, crash } => {
+            let name = &world.env.topology.nodes[*node as usize].name;
+            let word = if *crash {
+                "die after a commit"
+            } else {
+                "are back"
+            };
+            (format!("the processes of {name} {word}"), String::new())
+        }
         Happening::Operator { operation } => {
             let mut outcomes = world.operator.outcomes(&world.env.scenario);
             let outcome = outcomes.nth(*operation as usize);

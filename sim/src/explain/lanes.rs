@@ -154,7 +154,9 @@ impl Lanes {
             } => self.of_request(world, *request, *step, *what),
             Happening::Arrival { stream } => self.clients[world.streams[*stream as usize].region],
             Happening::Operator { .. } => self.operator,
-            Happening::Fault { .. } | Happening::Checkpoint => WORLD,
+            Happening::Fault { .. } | Happening::AfterCommit { .. } | Happening::Checkpoint => {
+                WORLD
+            }
         }
     }
 
@@ -185,6 +187,7 @@ pub(super) fn concerned(world: &World, what: &Happening) -> Vec<u32> {
             gateways.dedup();
             gateways
         }
+        Happening::AfterCommit { node, .. } => world.actors_on(*node as usize),
         // A fault may end the life of actors, or begin one.
         Happening::Fault { fault, .. } => {
             let struck = world.struck.get(*fault as usize).copied().unwrap_or(0);

@@ -30,6 +30,7 @@ builtin![
     "gray-failures",
     "overload",
     "region-loss",
+    "crash-at-commit",
     "tenants",
     "swarm",
 ];

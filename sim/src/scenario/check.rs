@@ -282,6 +282,15 @@ fn check_operations(s: &Scenario) -> Checked {
                 ),
             );
         }
+        if let Some(scaled) = &op.instances_max {
+            within(scaled, "instances_max", 1, 100)?;
+            if op.what != Action::Deploy {
+                return refuse(
+                    scaled,
+                    "only a deploy changes how far an app scales; remove `instances_max`".into(),
+                );
+            }
+        }
         let settled = Span(s.faults_end.get_ref().0);
         if op.what == Action::Deploy && *op.at.get_ref() > settled {
             return refuse(

@@ -242,6 +242,8 @@ pub struct Operation {
     /// Of the new version.
     #[serde(default)]
     pub behaviour: Behaviour,
+    /// Of the new version, in each region; the app's own when absent.
+    pub instances_max: Option<Spanned<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -363,6 +365,8 @@ pub struct Fault {
     pub times: Option<u32>,
     /// Time between two resets.
     pub every: Option<Span>,
+    /// Which point of the actors, as `buggify.rs` lists them.
+    pub point: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
@@ -410,6 +414,13 @@ pub enum FaultKind {
     Mute,
     /// Clients of a region take `by` longer, on average, to take their answers.
     SlowClients,
+    /// Tidegate's processes die just after they asked a store to commit something, and start
+    /// again soon after: so many times in a million commits.
+    CrashAtCommit,
+    /// Hosts that are not there from the beginning, and join at the end.
+    Absent,
+    /// Actors take the awkward way at a `point`, so many times in a million passes.
+    Buggify,
 }
 
 impl FaultKind {
@@ -435,13 +446,21 @@ impl FaultKind {
         FaultKind::Deaf,
         FaultKind::Mute,
         FaultKind::SlowClients,
+        FaultKind::CrashAtCommit,
+        FaultKind::Absent,
+        FaultKind::Buggify,
     ];
 
     /// Whether machines, or the platform's processes on them, stand still meanwhile.
     pub const fn stops_machines(self) -> bool {
         matches!(
             self,
-            FaultKind::Crash | FaultKind::Death | FaultKind::ProcessCrash | FaultKind::Pause
+            FaultKind::Crash
+                | FaultKind::Death
+                | FaultKind::ProcessCrash
+                | FaultKind::Pause
+                | FaultKind::CrashAtCommit
+                | FaultKind::Absent
         )
     }
 
@@ -467,6 +486,9 @@ impl FaultKind {
             FaultKind::Deaf => "deaf",
             FaultKind::Mute => "mute",
             FaultKind::SlowClients => "slow-clients",
+            FaultKind::CrashAtCommit => "crash-at-commit",
+            FaultKind::Absent => "absent",
+            FaultKind::Buggify => "buggify",
         }
     }
 }

@@ -192,3 +192,38 @@ fn what_is_no_toml_is_refused_in_one_line() {
     let error = Scenario::parse("x.toml", "").unwrap_err();
     assert!(error.to_string().contains("missing field"), "{error}");
 }
+
+#[test]
+fn what_a_new_kind_of_fault_needs_is_said() {
+    let loss = "kind = \"loss\"\ntarget = \"host:syd/1\"";
+    let buggify = |point: &str| format!("kind = \"buggify\"{point}\ntarget = \"host:syd/1\"");
+    check(
+        loss,
+        &buggify(""),
+        21,
+        "needs `point`; name one of `a fetcher",
+    );
+    check(
+        loss,
+        &buggify("\npoint = \"a host sings\""),
+        21,
+        "no actor has a point `a host sings`",
+    );
+    check(
+        "kind = \"loss\"",
+        "kind = \"loss\"\npoint = \"a host sings\"",
+        21,
+        "has no use for `point`",
+    );
+    let absent = "kind = \"absent\"\ntarget = \"host:syd/1\"";
+    check(loss, absent, 24, "say `at = \"0s\"`");
+    check(
+        loss,
+        "kind = \"absent\"\ntarget = \"control\"",
+        24,
+        "say `at = \"0s\"`",
+    );
+    let scales = "[[operations]]\nat = \"50s\"\ndo = \"rollback\"\napp = \"hello\"\n\
+                  instances_max = 2\n\n[[traffic]]";
+    check("[[traffic]]", scales, 19, "only a deploy changes");
+}

@@ -25,6 +25,11 @@ pub(super) const ALL: &[(&str, Simplify<Scenario>)] = &[
     ("one gateway actor", |s| {
         *s.topology.gateway_actors.get_mut() = 1
     }),
+    ("nothing scales", |s| {
+        for op in &mut s.operations {
+            op.instances_max = None;
+        }
+    }),
     ("one zone", |s| *s.topology.zones.get_mut() = 1),
 ];
 
@@ -32,6 +37,9 @@ pub(super) const OF_A_FAULT: &[(&str, Simplify<Fault>)] = &[
     ("against everything", |f| f.against = None),
     ("both ways", |f| f.one_way = false),
     ("once", |f| f.every = None),
+    ("at every pass", |f| {
+        f.per_million = f.per_million.map(|_| 1_000_000);
+    }),
     ("a quarter as long", |f| f.length = part(f.length, 25)),
     ("shorter", |f| f.length = part(f.length, 70)),
     ("later by a tenth of its length", |f| {

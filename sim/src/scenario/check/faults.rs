@@ -4,6 +4,7 @@
 use toml::Spanned;
 
 use super::{Checked, check_regions, refuse};
+use crate::buggify::{POINTS, Point};
 use crate::scenario::{Fault, FaultKind, Scenario, Span, Target};
 
 pub(super) fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
@@ -59,6 +60,19 @@ pub(super) fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         FaultKind::Latency | FaultKind::ClockJump | FaultKind::SlowClients => {
             needs(fault.by.is_some(), "by")?;
         }
+        FaultKind::CrashAtCommit => {
+            needs(
+                fault.per_million.is_some_and(|n| n <= 1_000_000),
+                "per_million",
+            )?;
+        }
+        FaultKind::Buggify => {
+            needs(
+                fault.per_million.is_some_and(|n| n <= 1_000_000),
+                "per_million",
+            )?;
+            check_point(fault)?;
+        }
         FaultKind::Reset => check_reset(fault)?,
         FaultKind::ClockDrift => needs(fault.ppm.is_some_and(|n| n <= 100_000), "ppm")?,
         FaultKind::SlowDisk | FaultKind::SlowHost => {
@@ -77,9 +91,30 @@ pub(super) fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         | FaultKind::BitRot
         | FaultKind::Deaf
         | FaultKind::Mute => {}
+        FaultKind::Absent if fault.at.get_ref().is_zero() && fault.jitter.is_zero() => {}
+        FaultKind::Absent => {
+            return refuse(
+                &fault.at,
+                "an absent host is not there from the beginning; say `at = \"0s\"`".into(),
+            );
+        }
     }
     check_victims(fault, kind)?;
     refuse_unused(fault, kind)
+}
+
+fn check_point(fault: &Fault) -> Checked {
+    let given = fault.point.as_deref();
+    if given.is_some_and(|name| Point::find(name).is_some()) {
+        return Ok(());
+    }
+    let known: Vec<&str> = POINTS.iter().map(Point::name).collect();
+    let known = known.join("`, `");
+    let problem = match given {
+        Some(name) => format!("no actor has a point `{name}`"),
+        None => "a buggify fault needs `point`".into(),
+    };
+    refuse(&fault.kind, format!("{problem}; name one of `{known}`"))
 }
 
 /// Resets of one fault at the most.
@@ -105,6 +140,13 @@ fn check_reset(fault: &Fault) -> Checked {
 fn check_victims(fault: &Fault, kind: FaultKind) -> Checked {
     let target = fault.target.get_ref();
     let (fits, remedy) = match kind {
+        FaultKind::Absent => {
+            let hosts = matches!(
+                target,
+                Target::Hosts(..) | Target::AnyHost(_) | Target::Zone(..)
+            );
+            (hosts, "name hosts or a zone")
+        }
         FaultKind::Deaf | FaultKind::Mute => {
             let hosts = matches!(
                 target,
@@ -147,8 +189,8 @@ fn may_die(target: &Target) -> bool {
 /// A field that the kind does not read is a misunderstanding of the writer.
 fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
     use FaultKind::{
-        ClockDrift, ClockJump, Corruption, Duplication, Latency, Loss, Partition, Reordering,
-        Reset, SlowClients, SlowDisk, SlowHost,
+        Buggify, ClockDrift, ClockJump, Corruption, CrashAtCommit, Duplication, Latency, Loss,
+        Partition, Reordering, Reset, SlowClients, SlowDisk, SlowHost,
     };
     let network = matches!(
         kind,
@@ -160,7 +202,10 @@ fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
         (
             "per_million",
             fault.per_million.is_some(),
-            matches!(kind, Loss | Duplication | Corruption),
+            matches!(
+                kind,
+                Loss | Duplication | Corruption | CrashAtCommit | Buggify
+            ),
         ),
         (
             "by",
@@ -168,6 +213,7 @@ fn refuse_unused(fault: &Fault, kind: FaultKind) -> Checked {
             matches!(kind, Latency | ClockJump | SlowClients),
         ),
         ("every", fault.every.is_some(), kind == Reset),
+        ("point", fault.point.is_some(), kind == Buggify),
         ("backwards", fault.backwards, kind == ClockJump),
         ("ppm", fault.ppm.is_some(), kind == ClockDrift),
         (
