@@ -103,7 +103,10 @@ impl Progress {
             if *others > 0 || *served == 0 && *asked > 0 {
                 findings.violated(
                     12,
-                    format!("region {name} served {served} requests after the faults and {others} it did not"),
+                    format!(
+                        "region {name} was asked {asked} times after the faults: served {served}, \
+                         not served {others}"
+                    ),
                 );
             }
         }

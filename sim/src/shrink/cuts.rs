@@ -76,6 +76,9 @@ impl List<'_> {
         self.offer("faults end with the last", |s| {
             simpler::end_faults_early(s, of_liveness);
         });
+        self.offer("little time after all has to be well", |s| {
+            simpler::end_soon_after_well(s);
+        });
     }
 
     fn regions(&mut self) {

@@ -139,6 +139,17 @@ pub(super) fn end_faults_early(s: &mut Scenario, keeps_bound: bool) {
     }
 }
 
+/// The run ends soon after the moment from which everything has to be well: requests that are
+/// sent then get the time that they may take.
+pub(super) fn end_soon_after_well(s: &mut Scenario) {
+    let well = s.faults_end.get_ref().0 + s.liveness_within.get_ref().0;
+    let end = Span(well + Span::seconds(25).0).max(Span::seconds(30));
+    if end < *s.duration.get_ref() {
+        end_at(s, Some(end.nanos()));
+        *s.duration.get_mut() = end;
+    }
+}
+
 /// Every moment of the plan at a share of its time; lengths stay.
 pub(super) fn scale_times(s: &mut Scenario, percent: u64) {
     let scale = |at: &mut Span| *at = part(*at, percent);
