@@ -462,9 +462,13 @@ mod tests {
             r.hosts = vec![format!("{label}.{label}.{label}.{}", "a".repeat(61))];
         });
         refused("hosts: `aaa", |r, _| r.hosts = vec!["a.".repeat(200) + "a"]);
-        refused("instances_max: 4294967295", |_, s| s.instances_max = u32::MAX);
+        refused("instances_max: 4294967295", |_, s| {
+            s.instances_max = u32::MAX
+        });
         refused("idle_ms: 2592000001", |_, s| s.idle_ms = 2_592_000_001);
-        refused("start_timeout_ms: 600001", |_, s| s.start_timeout_ms = 600_001);
+        refused("start_timeout_ms: 600001", |_, s| {
+            s.start_timeout_ms = 600_001
+        });
     }
 
     #[test]

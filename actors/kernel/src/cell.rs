@@ -227,10 +227,7 @@ mod tests {
         assert_eq!(sink.0, expected);
         assert_eq!(
             cell.load(),
-            [
-                Load::new("wishes", 3, 2),
-                Load::new("outbox", 1, 65_536)
-            ]
+            [Load::new("wishes", 3, 2), Load::new("outbox", 1, 65_536)]
         );
         assert!(cell.load()[0].is_over() && !cell.load()[1].is_over());
         assert_eq!(cell.next_deadline(), Some((Time(9), "wish again")));

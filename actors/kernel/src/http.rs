@@ -160,17 +160,35 @@ mod tests {
         let reason = String::from("exit code 1");
         for (refusal, status, again, text) in [
             (Refusal::UnknownHost, 404, None, "no app is deployed"),
-            (Refusal::NotHereYet { retry_after }, 503, Some(2), "on its way"),
+            (
+                Refusal::NotHereYet { retry_after },
+                503,
+                Some(2),
+                "on its way",
+            ),
             (Refusal::QueueFull { retry_after }, 503, Some(2), "too many"),
-            (Refusal::HoldTimeout { retry_after }, 503, Some(2), "in time"),
+            (
+                Refusal::HoldTimeout { retry_after },
+                503,
+                Some(2),
+                "in time",
+            ),
             (Refusal::NoCapacity { retry_after }, 503, Some(2), "no host"),
             (
-                Refusal::StartFailed { reason, retry_after },
+                Refusal::StartFailed {
+                    reason,
+                    retry_after,
+                },
                 503,
                 Some(2),
                 "does not start: exit code 1",
             ),
-            (Refusal::Unreachable { retry_after }, 503, Some(2), "reached"),
+            (
+                Refusal::Unreachable { retry_after },
+                503,
+                Some(2),
+                "reached",
+            ),
             (Refusal::Broken, 502, None, "closed the connection"),
             (Refusal::Deadline, 504, None, "answer in time"),
             (Refusal::Loop, 508, None, "two regions"),

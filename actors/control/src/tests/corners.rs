@@ -119,7 +119,11 @@ fn a_list_of_too_many_projects_says_so() {
     bench.catch_up();
     let list = api_request::Call::ListProjects(ListProjects {});
     let reply = replied(&bench.call(CLIENT, 1, list));
-    assert!(reply.reason.starts_with("shows 8 of 40"), "{}", reply.reason);
+    assert!(
+        reply.reason.starts_with("shows 8 of 40"),
+        "{}",
+        reply.reason
+    );
 }
 
 #[test]
@@ -228,11 +232,14 @@ fn a_view_that_has_forgotten_everything_is_as_new() {
         view.apply(named(key, Some(record)));
     }
     // The key has gone to a later version; that the earlier one leaves takes nothing from it.
-    view.apply(named(Key::Version(2), Some(Record::Version(VersionSpec {
-        id: 2,
-        number: 2,
-        ..spec("hello")
-    }))));
+    view.apply(named(
+        Key::Version(2),
+        Some(Record::Version(VersionSpec {
+            id: 2,
+            number: 2,
+            ..spec("hello")
+        })),
+    ));
     view.apply(named(Key::Deploy(2), Some(Record::Deploy(deploy(2, "k")))));
     view.apply(named(Key::Deploy(1), None));
     assert_eq!(view.made_by_key("hello", "k"), Some(2));

@@ -34,11 +34,7 @@ fn a_claim_and_a_reclaim_forget_where_the_slot_was_reached() {
     let mut bench = Bench::active(&records);
     assert_eq!(endpoints_written(&bench.wake(GATEWAY, 7, 1)), [""]);
 
-    let records = [
-        version(7),
-        with_endpoint(running(7, 0, 3, 5)),
-        host(5, 10),
-    ];
+    let records = [version(7), with_endpoint(running(7, 0, 3, 5)), host(5, 10)];
     let mut bench = Bench::active(&records);
     bench.host_dies(5);
     assert_eq!(endpoints_written(&bench.live(30_000)), [""]);
