@@ -286,7 +286,7 @@ mod tests {
                 ..GatewayRecord::default()
             }))
         };
-        let mut apply = |view: &mut RegionView, record| {
+        let apply = |view: &mut RegionView, record| {
             view.apply(Now::at_ms(0), change(&Key::Gateway(node), record))
         };
         assert_eq!(apply(&mut view, record(1, "a")), Touched::Gateways);

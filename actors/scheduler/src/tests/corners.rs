@@ -101,10 +101,13 @@ fn a_host_is_news_when_it_is_new_returns_or_changes() {
 fn a_former_version_is_kept_awake_for_the_rollback_window_only() {
     let config = SchedulerConfig::new(ME, STORE);
     let mut view = View::default();
-    let version = view.version_mut(7, &config);
     let window = config.rollback_window;
-    version.unrouted_at = Some(Now::at_ms(0).mono);
+    view.set_route(Now::at_ms(0), "app", Some(7), &config);
     let end = Now::at_ms(0).mono + window;
+    let routed = view.version_mut(7, &config);
+    assert!(!routed.may_be_rolled_back_to(Now::at_ms(0).mono, window));
+    view.set_route(Now::at_ms(0), "app", Some(8), &config);
+    let version = view.version_mut(7, &config);
     assert!(version.may_be_rolled_back_to(Now::at_ms(0).mono, window));
     assert!(!version.may_be_rolled_back_to(end, window));
 }
