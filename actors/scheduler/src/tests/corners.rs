@@ -102,6 +102,7 @@ fn a_former_version_is_kept_awake_for_the_rollback_window_only() {
     let config = SchedulerConfig::new(ME, STORE);
     let mut view = View::default();
     let window = config.rollback_window;
+    view.set_spec(7, Some(spec(7)), &config);
     view.set_route(Now::at_ms(0), "app", Some(7), &config);
     let end = Now::at_ms(0).mono + window;
     let routed = view.version_mut(7, &config);
