@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_sim::trial::{self, Until};
 use tidegate_sim::drawn;
+use tidegate_sim::trial::{self, Until};
 
 fuzz_target!(|bytes: &[u8]| {
     let scenario = drawn::of_bytes(bytes);

@@ -11,7 +11,7 @@ use tidegate_sim_queue::TraceHash;
 use crate::clock::SimTime;
 
 /// A message on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flight {
     pub from: Address,
     pub to: Address,
@@ -21,7 +21,7 @@ pub struct Flight {
 }
 
 /// One event of the world.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Happening {
     Message(Box<Flight>),
     /// An actor's deadline; of no effect when another was armed since.

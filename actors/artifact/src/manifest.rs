@@ -171,4 +171,19 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
     }
+
+    #[test]
+    fn what_is_as_large_as_a_limit_fits() {
+        let file_max = limits::ARTIFACT_FILE_BYTES_MAX;
+        assert_eq!(2 * file_max, limits::ARTIFACT_BYTES_MAX);
+        for files in [
+            vec![file(&"a".repeat(limits::ARTIFACT_PATH_BYTES_MAX), 1, 1)],
+            vec![file("a", 1, file_max), file("b", 2, file_max)],
+            (0..limits::ARTIFACT_FILES_MAX)
+                .map(|i| file(&format!("{i:08}"), 1, 1))
+                .collect(),
+        ] {
+            assert_eq!(check(files).err(), None);
+        }
+    }
 }

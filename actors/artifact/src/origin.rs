@@ -215,4 +215,20 @@ mod tests {
             [Effect::Note(Note::Malformed { .. })]
         ));
     }
+
+    #[test]
+    fn it_waits_for_nothing_and_says_how_many_reads_are_out() {
+        let mut origin = origin();
+        handle(&mut origin, read(BLOB.into(), 1));
+        assert_eq!(origin.next_deadline(), None);
+        assert_eq!(origin.load(), [Load::new("origin reads", 1, 1)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "reads_max")]
+    fn more_reads_than_allowed_break_an_invariant() {
+        let mut origin = origin();
+        origin.reads = 2;
+        origin.check();
+    }
 }

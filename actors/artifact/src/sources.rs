@@ -237,4 +237,21 @@ mod tests {
         assert_eq!(mixed.current(), None);
         assert!(!mixed.postpone());
     }
+
+    #[test]
+    fn a_stranger_is_no_source_and_its_silence_is_not_kept() {
+        let mut sources = sources(true, &[1]);
+        assert!(sources.contains(source(0)) && sources.contains(source(1)));
+        assert!(!sources.contains(source(2)));
+        sources.on_silence(Now::at_ms(0), source(2));
+        assert!(sources.silent.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "contains")]
+    fn an_origin_that_is_its_own_peer_breaks_an_invariant() {
+        let mut sources = sources(true, &[]);
+        sources.peers.insert(source(0));
+        sources.check();
+    }
 }

@@ -71,3 +71,55 @@ impl Answered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Now;
+    use tidegate_protocol::{NodeId, Role};
+
+    fn name(id: u64) -> RequestName {
+        (Address::new(NodeId(1), Role::Client, 0), id)
+    }
+
+    fn write() -> Write {
+        Write::Remove {
+            project: "hello".into(),
+        }
+    }
+
+    fn remember(answered: &mut Answered, seconds: u64, id: u64) {
+        let now = Now::at_ms(seconds * 1_000).mono;
+        answered.remember(now, name(id), write(), ApiReply::default());
+    }
+
+    fn is_kept(answered: &mut Answered, seconds: u64, id: u64) -> bool {
+        let now = Now::at_ms(seconds * 1_000).mono;
+        answered.repeated(now, name(id), &write()).is_some()
+    }
+
+    #[test]
+    fn each_reply_is_kept_for_a_minute_from_its_last_giving() {
+        let mut answered = Answered::default();
+        for (seconds, id) in [(0, 1), (0, 2), (30, 1), (59, 3)] {
+            remember(&mut answered, seconds, id);
+        }
+        assert!(is_kept(&mut answered, 59, 2));
+        assert!(!is_kept(&mut answered, 60, 2));
+        assert!(is_kept(&mut answered, 89, 1));
+        assert!(!is_kept(&mut answered, 90, 1));
+        assert!(is_kept(&mut answered, 118, 3));
+        assert_eq!(answered.load().length, 1);
+    }
+
+    #[test]
+    fn the_oldest_reply_gives_way_to_one_too_many() {
+        let mut answered = Answered::default();
+        for id in 0..=KEPT_MAX as u64 {
+            remember(&mut answered, 0, id);
+        }
+        assert_eq!(answered.load().length, KEPT_MAX);
+        assert!(!is_kept(&mut answered, 0, 0));
+        assert!(is_kept(&mut answered, 0, 1));
+    }
+}

@@ -87,3 +87,13 @@ fn cut(what: &str, shown: usize, all: usize) -> String {
     }
     format!("shows {shown} of {all}: only the first {what} fit into one reply")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_item_costs_its_frame_as_well() {
+        assert_eq!(fit(0..100_000, |_| 8).len(), LIST_BYTES_MAX / 16);
+    }
+}

@@ -430,6 +430,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_as_large_as_a_limit_passes() {
+        let passes = |change: fn(&mut CreateVersion, &mut VersionSpec)| {
+            let mut request = program();
+            let mut spec = request.spec.take().unwrap();
+            change(&mut request, &mut spec);
+            request.spec = Some(spec);
+            assert_eq!(create_version(&request), Ok(()));
+        };
+        passes(|r, _| r.idempotency_key = "k".repeat(256));
+        passes(|_, s| s.project = "a".repeat(63));
+        passes(|_, s| s.command = vec!["a".into(); 256]);
+        passes(|_, s| s.command = vec!["a".repeat(16_384)]);
+        passes(|_, s| s.health_path = "/".repeat(1_024));
+        passes(|_, s| {
+            (s.instances_max, s.concurrency) = (100, 10_000);
+            (s.start_timeout_ms, s.stop_grace_ms) = (600_000, 300_000);
+            (s.idle_ms, s.lifetime_min_ms) = (2_592_000_000, 2_592_000_000);
+        });
+        passes(|_, s| {
+            let variable = |n| EnvVariable {
+                name: format!("A{n:03}"),
+                value: "x".repeat(124),
+            };
+            s.env = (0..256).map(variable).collect();
+        });
+        passes(|_, s| s.regions = (0..64).map(|n| format!("r{n}")).collect());
+        passes(|r, _| r.hosts = (0..32).map(|n| format!("h{n}")).collect());
+        passes(|r, _| {
+            let label = "a".repeat(63);
+            r.hosts = vec![format!("{label}.{label}.{label}.{}", "a".repeat(61))];
+        });
+        refused("hosts: `aaa", |r, _| r.hosts = vec!["a.".repeat(200) + "a"]);
+        refused("instances_max: 4294967295", |_, s| {
+            s.instances_max = u32::MAX
+        });
+        refused("idle_ms: 2592000001", |_, s| s.idle_ms = 2_592_000_001);
+        refused("start_timeout_ms: 600001", |_, s| {
+            s.start_timeout_ms = 600_001
+        });
+    }
+
+    #[test]
     fn a_long_mistake_is_shown_in_part() {
         let error = project_name(&"é".repeat(1_000)).unwrap_err();
         assert!(error.len() < 300, "{error}");

@@ -72,3 +72,27 @@ impl Acks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Duration;
+
+    #[test]
+    fn it_names_when_it_has_waited_long_enough() {
+        let mut acks = Acks::Idle;
+        assert_eq!(acks.next_deadline(), None);
+        let until = Now::at_ms(5_000).mono;
+        acks.asked(CommitId(7), until);
+        let waits = Some((until, "acks without an answer"));
+        assert_eq!(acks.next_deadline(), waits);
+        let reply = StoreCommitReply {
+            id: 7,
+            outcome: Some(Outcome::Applied(9)),
+        };
+        acks.on_reply(Now::at_ms(1_000), &reply, 3, Duration::from_secs(2));
+        let until = Now::at_ms(3_000).mono;
+        let settles = Some((until, "acks to be decided anew"));
+        assert_eq!(acks.next_deadline(), settles);
+    }
+}

@@ -199,3 +199,55 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Digest = Digest([0xa; 32]);
+    const B: Digest = Digest([0xb; 32]);
+
+    #[test]
+    fn an_artifact_is_unneeded_when_its_last_version_leaves_or_changes() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.set_version(1, A), None);
+        assert_eq!(ledger.set_version(2, A), None);
+        let _ = ledger.set_held(A);
+        assert_eq!(ledger.set_version(1, A), None, "the same again");
+        assert!(ledger.holds(&A));
+        assert_eq!(ledger.set_version(1, B), None, "2 needs it still");
+        assert_eq!(ledger.set_version(2, B), Some(A));
+        assert_eq!(ledger.remove_version(1), None);
+        assert_eq!(ledger.remove_version(2), Some(B));
+        ledger.check();
+    }
+
+    #[test]
+    fn the_only_version_may_be_told_again() {
+        let mut ledger = Ledger::default();
+        ledger.set_version(1, A);
+        let _ = ledger.set_held(A);
+        assert_eq!(ledger.set_version(1, A), None);
+        assert!(ledger.holds(&A));
+    }
+
+    #[test]
+    fn what_is_unusable_is_so_until_it_is_tried_again() {
+        let mut ledger = Ledger::default();
+        ledger.set_version(1, A);
+        assert!(!ledger.is_unusable(&A));
+        ledger.set_unusable(A);
+        assert!(ledger.is_unusable(&A));
+        assert_eq!(ledger.take_unusable(), BTreeSet::from([A]));
+        assert!(!ledger.is_unusable(&A));
+    }
+
+    #[test]
+    #[should_panic(expected = "an artifact of no version")]
+    fn an_artifact_of_no_version_breaks_an_invariant() {
+        let mut ledger = Ledger::default();
+        ledger.set_version(1, A);
+        ledger.versions.clear();
+        ledger.check();
+    }
+}

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use tidegate_kernel::{BlobCommand, Effect};
 use tidegate_protocol::{
@@ -486,4 +488,31 @@ fn other_edges_are_asked_when_the_origin_lacks_an_artifact() {
     assert_eq!(b.at(4_000)[0], load(A));
     assert_eq!(b.loaded_manifest(A, false), [read(A)]);
     assert_eq!(lacks(&mut b, ORIGIN), [], "it is gone");
+}
+
+#[test]
+fn it_wakes_for_the_first_thing_that_is_due() {
+    let (mut b, _) = loaded(vec![]);
+    let (first, _) = b.edge.next_deadline().unwrap();
+    assert!(first > Now::at_ms(0).mono && first <= Now::at_ms(5_000).mono);
+    let mut reasons = BTreeSet::new();
+    for _ in 0..20 {
+        let (at, why) = b.edge.next_deadline().unwrap();
+        reasons.insert(why);
+        b.at(at.0.div_ceil(1_000_000));
+    }
+    assert!(reasons.contains("heartbeat"), "{reasons:?}");
+}
+
+#[test]
+fn the_load_is_that_of_its_fetcher() {
+    let (b, _) = loaded(vec![]);
+    let queues: Vec<_> = b.edge.load().iter().map(|load| load.queue).collect();
+    let expected = [
+        "artifacts",
+        "artifacts in work",
+        "checks of blobs",
+        "transfers",
+    ];
+    assert_eq!(queues, expected);
 }

@@ -169,4 +169,27 @@ mod tests {
             Ok(Some(CommitOutcome::Conflict("b".into())))
         );
     }
+
+    #[test]
+    fn the_bytes_of_all_writes_may_be_as_many_as_the_limit() {
+        let value = TXN_BYTES_MAX / 16 - 3;
+        let writes = |last| {
+            (10..26)
+                .map(|i| write(&format!("k{i}"), value + usize::from(last && i == 25)))
+                .collect()
+        };
+        check(writes(false), None);
+        check(
+            writes(true),
+            Some("the transaction writes 524289 bytes; at most 524288 are taken"),
+        );
+    }
+
+    #[test]
+    fn two_writes_of_one_key_are_refused() {
+        check(
+            vec![write("k", 1), write("k", 1)],
+            Some("the transaction writes `k` twice"),
+        );
+    }
 }

@@ -87,4 +87,16 @@ mod tests {
         assert_eq!(log.forget(), Some((1, 4)));
         assert_eq!(log.floor(), 1);
     }
+
+    #[test]
+    fn it_begins_at_its_floor_and_counts_what_it_keeps() {
+        let mut log = LogIndex::new(5, 7);
+        assert_eq!((log.floor(), log.forget()), (7, None));
+        for revision in 8..=10 {
+            log.push(revision, 3);
+        }
+        assert_eq!(log.forget(), Some((8, 3)));
+        assert_eq!((log.forget(), log.floor()), (Some((9, 3)), 9));
+        assert_eq!(log.forget(), None);
+    }
 }

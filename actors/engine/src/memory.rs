@@ -163,3 +163,37 @@ impl Engine for MemoryEngine {
         self.revision
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_protocol::Write;
+
+    #[test]
+    fn what_was_committed_is_read_by_key_and_by_prefix() {
+        let write = |key: &str| Write {
+            key: key.to_owned(),
+            value: Some(Bytes::copy_from_slice(key.as_bytes())),
+        };
+        let mut engine = MemoryEngine::new();
+        for keys in [["a/1", "b/1"], ["a/2", "a/3"]] {
+            let txn = Txn {
+                writes: keys.map(write).into(),
+                ..Txn::default()
+            };
+            engine.commit(&[txn]).unwrap();
+        }
+        assert_eq!(engine.revision(), 2);
+        assert_eq!(engine.read("a/2"), Ok(Some((Bytes::from("a/2"), 2))));
+        assert_eq!(engine.read("a/9"), Ok(None));
+        let range = |after, limit| {
+            let entries = engine.range("a/", after, limit).unwrap();
+            let keys = entries.into_iter().map(|e| (e.key, e.revision));
+            keys.collect::<Vec<_>>()
+        };
+        let key = |key: &str, revision| (key.to_owned(), revision);
+        assert_eq!(range("", 2), [key("a/1", 1), key("a/2", 2)]);
+        assert_eq!(range("a/1", 9), [key("a/2", 2), key("a/3", 2)]);
+        assert_eq!(range("a/3", 9), []);
+    }
+}

@@ -12,6 +12,8 @@ use tidegate_protocol::{
 
 use crate::{Gateway, GatewayConfig};
 
+mod corners;
+
 const STORE: Address = Address::new(NodeId(1), Role::Store, 1);
 const ME: Address = Address::new(NodeId(2), Role::Gateway, 0);
 const SCHEDULER: Address = Address::new(NodeId(2), Role::Scheduler, 0);

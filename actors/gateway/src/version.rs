@@ -203,4 +203,29 @@ mod tests {
         let one = version(&[0]);
         assert_eq!(picks(&one, Some(one.instances[0].instance)), [0]);
     }
+
+    #[test]
+    fn when_neither_of_two_can_take_it_everybody_is_asked() {
+        let mut rng = Seed(1).rng();
+        for in_flight in [&[10, 10, 4][..], &[10, 10, 10, 4]] {
+            let version = version(in_flight);
+            let free = in_flight.len() - 1;
+            for _ in 0..100 {
+                assert_eq!(version.pick(Time(5), None, &mut rng), Some(free));
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_is_used_while_it_has_requests_and_a_while_longer() {
+        let window = Duration::from_nanos(10);
+        let mut version = version(&[]);
+        assert!(!version.was_used_within(Time(100), window));
+        version.admitted = 1;
+        assert!(version.was_used_within(Time(100), window));
+        version.admitted = 0;
+        version.last_used = Some(Time(91));
+        assert!(version.was_used_within(Time(100), window));
+        assert!(!version.was_used_within(Time(101), window));
+    }
 }

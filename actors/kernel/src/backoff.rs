@@ -59,4 +59,16 @@ mod tests {
         backoff.reset();
         assert!(backoff.fail(&mut rng) <= Duration::from_secs(1));
     }
+
+    #[test]
+    fn failures_are_counted_since_the_last_reset() {
+        let mut rng = Seed(1).rng();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        assert_eq!(backoff.failures(), 0);
+        backoff.fail(&mut rng);
+        backoff.fail(&mut rng);
+        assert_eq!(backoff.failures(), 2);
+        backoff.reset();
+        assert_eq!(backoff.failures(), 0);
+    }
 }

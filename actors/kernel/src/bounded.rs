@@ -75,4 +75,19 @@ mod tests {
         assert_eq!(queue.push('c'), Ok(()));
         assert_eq!(queue.iter().collect::<String>(), "bc");
     }
+
+    #[test]
+    fn it_tells_what_it_holds_and_lets_go_of_it() {
+        let mut queue = Bounded::new(3);
+        assert!(queue.is_empty() && queue.front().is_none());
+        for item in ['a', 'b', 'c'] {
+            assert_eq!(queue.push(item), Ok(()));
+        }
+        assert_eq!((queue.len(), queue.capacity()), (3, 3));
+        assert_eq!((queue.is_empty(), queue.front()), (false, Some(&'a')));
+        queue.retain(|item| *item != 'a');
+        assert_eq!((queue.len(), queue.front()), (2, Some(&'b')));
+        queue.clear();
+        assert_eq!((queue.len(), queue.is_empty()), (0, true));
+    }
 }

@@ -149,3 +149,57 @@ pub enum Outcome {
     /// The client went away.
     ClientGone,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status_and_says_when_to_come_again() {
+        let retry_after = Duration::from_millis(1_001);
+        let reason = String::from("exit code 1");
+        for (refusal, status, again, text) in [
+            (Refusal::UnknownHost, 404, None, "no app is deployed"),
+            (
+                Refusal::NotHereYet { retry_after },
+                503,
+                Some(2),
+                "on its way",
+            ),
+            (Refusal::QueueFull { retry_after }, 503, Some(2), "too many"),
+            (
+                Refusal::HoldTimeout { retry_after },
+                503,
+                Some(2),
+                "in time",
+            ),
+            (Refusal::NoCapacity { retry_after }, 503, Some(2), "no host"),
+            (
+                Refusal::StartFailed {
+                    reason,
+                    retry_after,
+                },
+                503,
+                Some(2),
+                "does not start: exit code 1",
+            ),
+            (
+                Refusal::Unreachable { retry_after },
+                503,
+                Some(2),
+                "reached",
+            ),
+            (Refusal::Broken, 502, None, "closed the connection"),
+            (Refusal::Deadline, 504, None, "answer in time"),
+            (Refusal::Loop, 508, None, "two regions"),
+        ] {
+            assert_eq!(refusal.status(), status, "{refusal:?}");
+            assert_eq!(refusal.retry_after_s(), again, "{refusal:?}");
+            assert!(refusal.text().contains(text), "{}", refusal.text());
+        }
+        let at_once = Refusal::QueueFull {
+            retry_after: Duration::ZERO,
+        };
+        assert_eq!(at_once.retry_after_s(), Some(1));
+    }
+}

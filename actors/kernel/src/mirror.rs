@@ -484,4 +484,86 @@ mod tests {
         assert_eq!(b.feed(restored).0, [gone("a")]);
         assert_eq!(b.mirror.revision(), 2);
     }
+
+    #[test]
+    fn it_is_live_while_the_store_was_heard_lately_and_the_copy_is_whole() {
+        let mut b = bench();
+        assert!(!b.mirror.is_live(Now::at_ms(0)));
+        b.feed(snapshot(5, 0, false, vec![put("a", 4)]));
+        assert!(!b.mirror.is_live(Now::at_ms(0)), "a part is missing");
+        b.feed(snapshot(5, 1, true, vec![]));
+        assert!(b.mirror.is_live(Now::at_ms(11_999)));
+        assert!(!b.mirror.is_live(Now::at_ms(12_000)));
+    }
+
+    #[test]
+    fn silence_counts_only_while_the_mirror_is_live_and_from_when_it_became_so() {
+        let mut b = bench();
+        let silence = |b: &Bench, ms, heard_ms| {
+            let silence = b.mirror.silence(Now::at_ms(ms), Now::at_ms(heard_ms).mono);
+            silence.as_millis()
+        };
+        assert_eq!(silence(&b, 5_000, 0), 0);
+        b.ms = 1_000;
+        b.feed(changes(0, 1, vec![]));
+        assert_eq!(silence(&b, 4_000, 0), 3_000);
+        assert_eq!(silence(&b, 4_000, 2_500), 1_500);
+        b.ms = 10_000;
+        b.feed(changes(1, 1, vec![]));
+        assert_eq!(silence(&b, 21_000, 0), 20_000, "it was live all the time");
+        assert_eq!(silence(&b, 22_000, 0), 0);
+        b.ms = 30_000;
+        b.feed(changes(1, 1, vec![]));
+        assert_eq!(silence(&b, 31_000, 0), 1_000);
+    }
+
+    #[test]
+    fn a_precondition_names_the_revision_that_was_seen() {
+        let mut b = bench();
+        b.feed(changes(0, 2, vec![put("a", 2)]));
+        let key = |project: &str| Key::Route(project.to_owned());
+        assert_eq!(b.mirror.revision_of(&key("a")), 2);
+        assert_eq!(b.mirror.revision_of(&key("b")), 0);
+        let precondition = Precondition {
+            key: "route/a".to_owned(),
+            revision: 2,
+        };
+        assert_eq!(b.mirror.unchanged(&key("a")), precondition);
+    }
+
+    #[test]
+    fn it_names_when_it_will_ask_and_why() {
+        let mut b = bench();
+        b.timer(500);
+        let due = Now::at_ms(1_500).mono;
+        assert_eq!(b.mirror.next_deadline(), (due, "renew the subscription"));
+    }
+
+    #[test]
+    fn what_another_store_or_session_says_changes_nothing() {
+        let mut b = bench();
+        let now = Now::at_ms(0);
+        let mut feed = changes(0, 2, vec![put("a", 2)]);
+        feed.session = b.mirror.session + 1;
+        assert_eq!(b.mirror.on_feed(now, STORE, feed.clone(), &mut b.fx), []);
+        feed.session = b.mirror.session;
+        let other = Address::new(NodeId(2), Role::Store, 1);
+        assert_eq!(b.mirror.on_feed(now, other, feed, &mut b.fx), []);
+        assert!(!b.mirror.is_loaded());
+    }
+
+    #[test]
+    fn a_gap_found_a_second_after_asking_is_asked_for_at_once() {
+        let mut b = bench();
+        assert_eq!(b.timer(0), [0]);
+        b.ms = 1_000;
+        assert_eq!(b.feed(changes(2, 3, vec![])), (vec![], vec![0]));
+    }
+
+    #[test]
+    fn a_snapshot_of_the_same_revision_is_taken() {
+        let mut b = bench();
+        b.feed(changes(0, 3, vec![put("a", 3)]));
+        assert_eq!(b.feed(snapshot(3, 0, true, vec![])).0, [gone("a")]);
+    }
 }

@@ -104,6 +104,7 @@ mod tests {
             [(PEER, probe(1)), (PEER, probe(2))]
         );
         assert!(outbox.is_empty());
+        assert_eq!(outbox.count, 0);
     }
 
     #[test]
@@ -122,6 +123,7 @@ mod tests {
     #[test]
     fn forgetting_drops() {
         let mut outbox = holding(5);
+        assert!(!outbox.is_empty());
         outbox.forget(CommitId(5));
         assert_eq!(outbox.on_event(&reply(5, Some(Outcome::Applied(1)))), []);
         assert_eq!(outbox.count, 0);

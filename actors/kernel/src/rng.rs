@@ -118,4 +118,35 @@ mod tests {
         assert_eq!(rng.index(0), None);
         assert_eq!(rng.between(4, 4), 4);
     }
+
+    #[test]
+    fn draws_reach_every_value_about_equally_often() {
+        let mut rng = Seed(7).rng();
+        let mut seen = [0; 3];
+        let (mut chances, mut low, mut indices) = (0, 0, [0; 2]);
+        for _ in 0..3_000 {
+            seen[rng.below(3) as usize] += 1;
+            chances += u32::from(rng.chance(250_000));
+            low += u32::from(rng.unit() < 0.25);
+            indices[rng.index(2).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|n| (800..1_200).contains(n)), "{seen:?}");
+        assert!((600..900).contains(&chances), "{chances}");
+        assert!((600..900).contains(&low), "{low}");
+        assert!(indices.iter().all(|n| *n > 1_300), "{indices:?}");
+        assert!(rng.chance(1_000_000) && !rng.chance(0));
+    }
+
+    #[test]
+    fn the_streams_of_indices_never_change() {
+        let drawn = [0, 1, u64::MAX].map(|index| Seed(42).derive_index(index).0);
+        assert_eq!(
+            drawn,
+            [
+                5_006_236_285_904_387_910,
+                12_234_890_524_640_051_791,
+                993_793_526_316_216_462
+            ]
+        );
+    }
 }

@@ -66,3 +66,17 @@ impl Now {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_passes_forward_only() {
+        let (early, late) = (Time(5), Time(12));
+        assert_eq!(late.since(early), Duration::from_nanos(7));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(early + Duration::from_nanos(7), late);
+        assert_eq!(late + Duration::MAX, Time(u64::MAX));
+    }
+}

@@ -100,3 +100,33 @@ impl Alarms {
         assert_eq!(self.order.len(), self.by_subject.len(), "one alarm each");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_has_one_alarm_and_the_first_is_at_hand() {
+        let mut alarms = Alarms::default();
+        assert_eq!((alarms.len(), alarms.first()), (0, None));
+        alarms.set(Subject::HostBeat, Some((Time(5), "beat")));
+        alarms.set(Subject::Inventory, Some((Time(3), "ask")));
+        alarms.set(Subject::LogRead(1), Some((Time(9), "read")));
+        alarms.set(Subject::HostBeat, Some((Time(7), "beat")));
+        assert_eq!((alarms.len(), alarms.first()), (3, Some((Time(3), "ask"))));
+        assert_eq!(alarms.get(Subject::HostBeat), Some((Time(7), "beat")));
+        assert_eq!(alarms.due(Time(7)), [Subject::Inventory, Subject::HostBeat]);
+        assert_eq!((alarms.len(), alarms.first()), (1, Some((Time(9), "read"))));
+        alarms.set(Subject::LogRead(1), None);
+        assert_eq!(alarms.len(), 0);
+        alarms.check();
+    }
+
+    #[test]
+    #[should_panic(expected = "one alarm each")]
+    fn an_alarm_of_nobody_breaks_an_invariant() {
+        let mut alarms = Alarms::default();
+        alarms.order.insert((Time(1), Subject::HostBeat));
+        alarms.check();
+    }
+}

@@ -76,3 +76,35 @@ fn scheduler(lease: &LeaseRecord) -> Option<Address> {
     let index = u16::try_from(holder.index).ok()?;
     Some(Address::new(NodeId(holder.node), Role::Scheduler, index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_says_which_slot_a_record_is_of() {
+        let mut region = Region::default();
+        let place = Place {
+            version: 7,
+            index: 2,
+        };
+        let slot = SlotRecord {
+            version: 8,
+            index: 3,
+            host: 5,
+            ..SlotRecord::default()
+        };
+        let change = |record| Change {
+            key: place.key(),
+            record,
+            revision: 1,
+        };
+        let touched = region.apply(change(Some(Record::Slot(slot))));
+        assert_eq!(touched, Some(place));
+        let kept = region.slot(place).unwrap();
+        assert_eq!((kept.version, kept.index, kept.host), (7, 2, 5));
+        assert_eq!(region.places_of(NodeId(5)), [place]);
+        assert_eq!(region.apply(change(None)), Some(place));
+        assert_eq!(region.slot(place), None);
+    }
+}

@@ -65,3 +65,18 @@ impl SlotRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_opens_to_what_was_put_in() {
+        let from = Address::new(NodeId(1), Role::Edge, 2);
+        let to = Address::new(NodeId(3), Role::Store, 0);
+        let body = Message::Probe(Probe::default());
+        let envelope = Envelope::new(from, to, body.clone());
+        assert_eq!(envelope.open(), Some((from, to, body)));
+        assert_eq!(Envelope::default().open(), None);
+    }
+}

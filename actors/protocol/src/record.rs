@@ -82,3 +82,30 @@ impl Record {
         .into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_under_a_key_is_read_under_it() {
+        let key = Key::Slot {
+            version: 7,
+            index: 2,
+        };
+        let slot = SlotRecord {
+            version: 7,
+            index: 2,
+            epoch: 9,
+            ..SlotRecord::default()
+        };
+        let record = Record::Slot(slot.clone());
+        assert_eq!(Record::parse(&key, &record.encode()), Ok(record));
+        assert_eq!(
+            Record::parse(&key, b"\xff"),
+            Err(MalformedRecord(key.clone()))
+        );
+        let instance = slot.instance();
+        assert_eq!((instance.version, instance.slot, instance.epoch), (7, 2, 9));
+    }
+}

@@ -94,3 +94,71 @@ impl<S: Sink> Sink for Digesting<'_, S> {
         self.inner.note(note);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Refusal;
+    use tidegate_protocol::{NodeId, Probe, Role};
+
+    #[derive(Default)]
+    struct Count(u32);
+
+    impl Sink for Count {
+        fn send(&mut self, _: Address, _: Message) {
+            self.0 += 1;
+        }
+        fn engine(&mut self, _: EngineOp) {
+            self.0 += 10;
+        }
+        fn driver(&mut self, _: DriverCommand) {
+            self.0 += 100;
+        }
+        fn blob(&mut self, _: BlobCommand) {
+            self.0 += 1_000;
+        }
+        fn resume(&mut self, _: Ticket, _: Decision) {
+            self.0 += 10_000;
+        }
+        fn note(&mut self, _: Note) {
+            self.0 += 100_000;
+        }
+    }
+
+    #[test]
+    fn every_effect_is_counted_told_apart_and_passed_on() {
+        let mut inner = Count::default();
+        let mut done = Done::default();
+        let nothing = done.digest();
+        let mut seen = vec![nothing.hash];
+        let to = Address::new(NodeId(1), Role::Edge, 0);
+        let mut sink = Digesting {
+            inner: &mut inner,
+            done: &mut done,
+        };
+        for step in 0..6 {
+            match step {
+                0 => sink.send(to, Message::Probe(Probe::default())),
+                1 => sink.engine(EngineOp::Snapshot {
+                    request: 1,
+                    prefixes: Vec::new(),
+                }),
+                2 => sink.driver(DriverCommand::Inventory),
+                3 => sink.blob(BlobCommand::Check {
+                    digest: tidegate_protocol::Digest([1; 32]),
+                }),
+                4 => sink.resume(Ticket(1), Decision::Refuse(Refusal::Loop)),
+                _ => sink.note(Note::Mark("m")),
+            }
+            let digest = sink.done.digest();
+            assert_eq!(digest.effects, step + 1);
+            assert!(!seen.contains(&digest.hash));
+            seen.push(digest.hash);
+        }
+        assert_eq!(inner.0, 111_111);
+        done.answer(&1_u32);
+        assert!(!seen.contains(&done.digest().hash));
+        done.begin();
+        assert_eq!(done.digest(), nothing);
+    }
+}

@@ -280,3 +280,49 @@ pub(crate) fn frame_at(bytes: &[u8], offset: usize) -> Result<Option<Frame<'_>>,
 pub(crate) fn put_outcome(to: &mut Vec<u8>, digest: StepDigest) -> postcard::Result<()> {
     put_frame(to, Kind::Outcome, |to| put(to, &digest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_its_payload_and_ends_where_the_next_begins() {
+        let mut bytes = vec![9; 3];
+        bytes.extend(frame(Kind::End, b"abc").unwrap());
+        bytes.extend(frame(Kind::Outcome, b"").unwrap());
+        let first = frame_at(&bytes, 3).unwrap().unwrap();
+        assert_eq!((first.kind, first.payload), (Kind::End, &b"abc"[..]));
+        let second = frame_at(&bytes, first.end()).unwrap().unwrap();
+        assert_eq!((second.kind, second.payload), (Kind::Outcome, &b""[..]));
+        assert_eq!(second.end(), bytes.len());
+    }
+
+    #[test]
+    fn mistakes_are_named_at_their_place() {
+        let place = |kind: &Frame<'_>| {
+            let number = kind.value::<u8>().map_err(|error| error.offset);
+            let time = kind.timed().map(drop).map_err(|error| error.offset);
+            (number, time)
+        };
+        let at = |payload| Frame {
+            kind: Kind::End,
+            offset: 100,
+            payload,
+        };
+        let begin = 100 + FRAME_HEAD;
+        assert_eq!(place(&at(&[7])), (Ok(7), Err(begin)));
+        assert_eq!(place(&at(&[7, 8, 9])), (Err(begin + 1), Ok(())));
+        assert_eq!(place(&at(&[])), (Err(begin), Err(begin)));
+    }
+
+    #[test]
+    fn a_kind_of_another_build_is_named_at_its_byte() {
+        let mut bytes = vec![0; 5];
+        bytes.extend(frame(Kind::End, b"").unwrap());
+        bytes[5 + 4] = b'?';
+        let check = xxh3_64(&bytes[5..10]) as u16;
+        bytes[10..12].copy_from_slice(&check.to_le_bytes());
+        let error = frame_at(&bytes, 5).unwrap_err();
+        assert_eq!(error.offset, 9, "{error}");
+    }
+}

@@ -214,3 +214,65 @@ impl Scheduler {
         Some(wanted.saturating_sub(have))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Now::at_ms(seconds * 1_000).mono
+    }
+
+    fn queue(versions: &[u64]) -> Queue {
+        let mut queue = Queue::new(4);
+        for version in versions {
+            assert!(queue.join(*version, at(0)));
+        }
+        queue
+    }
+
+    fn order(queue: &Queue) -> Vec<u64> {
+        queue.check();
+        queue.order.iter().copied().collect()
+    }
+
+    #[test]
+    fn who_leaves_leaves_the_others_their_places() {
+        for (leaves, expected) in [(1, [2, 3]), (2, [1, 3]), (3, [1, 2])] {
+            let mut queue = queue(&[1, 2, 3]);
+            queue.leave(leaves);
+            queue.leave(9);
+            assert_eq!(order(&queue), expected);
+        }
+    }
+
+    #[test]
+    fn who_was_not_asked_for_in_ten_seconds_leaves() {
+        let mut queue = queue(&[1, 2, 3]);
+        assert!(queue.join(2, at(1)));
+        queue.drop_stale(at(9));
+        assert_eq!(order(&queue), [1, 2, 3]);
+        queue.drop_stale(at(10));
+        assert_eq!(order(&queue), [2]);
+        assert!(!queue.is_empty());
+        queue.drop_stale(at(11));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_takes_nobody_new() {
+        let mut queue = queue(&[1, 2, 3, 4]);
+        assert!(!queue.join(5, at(0)) && queue.join(4, at(0)));
+        assert_eq!(queue.load(), Load::new("wakes", 4, 4));
+        queue.clear();
+        assert_eq!(order(&queue), [0; 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "one place")]
+    fn a_place_of_another_version_breaks_an_invariant() {
+        let mut queue = queue(&[1]);
+        queue.asked = BTreeMap::from([(2, at(0))]);
+        queue.check();
+    }
+}

@@ -89,4 +89,11 @@ mod tests {
         assert!(prefixes(vec!["p".into(); PREFIXES_MAX + 1]).is_err());
         assert!(prefixes(vec!["p".repeat(limits::KEY_BYTES_MAX + 1)]).is_err());
     }
+
+    #[test]
+    fn a_subscription_may_be_as_large_as_its_limits() {
+        let many: Vec<String> = (0..PREFIXES_MAX).map(|n| format!("{n:02}/")).collect();
+        assert_eq!(prefixes(many.clone()), Ok(many));
+        assert!(prefixes(vec!["p".repeat(limits::KEY_BYTES_MAX)]).is_ok());
+    }
 }

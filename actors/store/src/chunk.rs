@@ -103,4 +103,21 @@ mod tests {
         assert_eq!(revisions(by_bytes(entries(&[]), 250)), [vec![0; 0]]);
         assert_eq!(revisions(by_bytes(entries(&[1, 2]), 1)), [[1], [2]]);
     }
+
+    #[test]
+    fn a_message_is_filled_up_to_its_bytes() {
+        let filled = by_bytes(entries(&[1, 2, 3, 4, 5, 6, 7]), 350);
+        assert_eq!(revisions(filled), [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+    }
+
+    #[test]
+    fn an_entry_weighs_its_key_its_value_and_their_frame() {
+        let entry = |value: Option<Vec<u8>>| FeedEntry {
+            key: "abc".into(),
+            value: value.map(Into::into),
+            revision: 1,
+        };
+        assert_eq!(size(&entry(Some(vec![0; 10]))), 3 + 10 + 24);
+        assert_eq!(size(&entry(None)), 3 + 24);
+    }
 }

@@ -119,3 +119,57 @@ impl Commits {
         assert!(self.waiting_bytes <= config.waiting_bytes_max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_protocol::{NodeId, Role};
+
+    const ME: Address = Address::new(NodeId(1), Role::Store, 0);
+
+    /// Three commits of four bytes wait; two go into a batch.
+    fn waiting() -> (Commits, StoreConfig) {
+        let config = StoreConfig {
+            batch_txns_max: 2,
+            ..StoreConfig::new(ME)
+        };
+        let mut commits = Commits::new(config.waiting_max, 9);
+        for id in 1..=3 {
+            let waiter = Waiter { from: ME, id };
+            let admitted = Admitted {
+                txn: Txn::default(),
+                bytes: 4,
+            };
+            let mut fx = Effects::new();
+            assert_eq!(commits.enqueue(waiter, admitted, &config, &mut fx), Ok(()));
+        }
+        (commits, config)
+    }
+
+    fn lengths(commits: &Commits, config: &StoreConfig) -> [usize; 3] {
+        commits.load(config).map(|load| load.length)
+    }
+
+    #[test]
+    fn a_batch_takes_as_many_as_fit_and_their_bytes_out_of_the_queue() {
+        let (mut commits, config) = waiting();
+        assert_eq!(lengths(&commits, &config), [3, 12, 0]);
+        let Some(EngineOp::Commit { batch: 9, txns }) = commits.start_batch(&config) else {
+            panic!("no batch");
+        };
+        assert_eq!(txns.len(), 2);
+        assert_eq!(lengths(&commits, &config), [1, 4, 2]);
+        assert_eq!(commits.start_batch(&config), None, "one at a time");
+        assert_eq!(commits.finish(8), None);
+        assert_eq!(commits.finish(9).map(|w| w.len()), Some(2));
+        assert!(commits.start_batch(&config).is_some());
+        assert_eq!(lengths(&commits, &config), [0, 0, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the engine is idle")]
+    fn an_idle_engine_while_commits_wait_breaks_an_invariant() {
+        let (commits, config) = waiting();
+        commits.check(&config);
+    }
+}

@@ -86,3 +86,73 @@ fn bytes_of((precondition, write): &(Precondition, Write)) -> usize {
     let value = write.value.as_ref().map_or(0, |v| v.len());
     precondition.key.len() + write.key.len() + value + FRAME_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Seed;
+    use tidegate_protocol::{Address, NodeId, Role, RouteRecord};
+
+    fn mirror() -> Mirror {
+        let store = Address::new(NodeId(1), Role::Store, 0);
+        Mirror::new(store, &[], &mut Seed(1).rng())
+    }
+
+    fn route(length: usize) -> (Key, Option<Record>) {
+        let record = RouteRecord {
+            project: "p".repeat(length),
+            ..RouteRecord::default()
+        };
+        (Key::Route("a".into()), Some(Record::Route(record)))
+    }
+
+    #[test]
+    fn a_write_weighs_its_key_twice_its_value_and_its_frame() {
+        let mirror = mirror();
+        let batch = Batch::new(&mirror);
+        let (key, record) = route(10);
+        let length = record.as_ref().unwrap().encode().len();
+        assert_eq!(bytes_of(&batch.write(&key, record)), 7 + 7 + length + 32);
+        assert_eq!(bytes_of(&batch.write(&key, None)), 7 + 7 + 32);
+    }
+
+    #[test]
+    fn so_many_writes_fit_each_with_its_precondition() {
+        let mirror = mirror();
+        let mut batch = Batch::new(&mirror);
+        batch.require(&Key::Lease);
+        for id in 1..limits::TXN_OPS_MAX as u64 / 2 {
+            assert!(batch.delete(Key::Version(id)));
+        }
+        assert!(!batch.is_full());
+        assert!(!batch.delete(Key::Version(500)) && batch.is_full());
+
+        let mut batch = Batch::new(&mirror);
+        for id in 1..=limits::TXN_OPS_MAX as u64 / 2 {
+            assert!(batch.delete(Key::Version(id)));
+        }
+        assert!(!batch.delete(Key::Version(500)));
+        let txn = batch.finish().unwrap();
+        assert_eq!(txn.preconditions.len() + txn.writes.len(), 256);
+    }
+
+    #[test]
+    fn so_many_bytes_fit() {
+        let mirror = mirror();
+        let weight = |length| {
+            let (key, record) = route(length);
+            bytes_of(&Batch::new(&mirror).write(&key, record))
+        };
+        // Lengths of the same number of digits in the encoding.
+        let rest = limits::TXN_BYTES_MAX - weight(20_000);
+        let exact = 20_000 + rest - weight(20_000);
+        let fill = |length| {
+            let mut batch = Batch::new(&mirror);
+            assert!(batch.add(vec![route(20_000)]));
+            (batch.add(vec![route(length)]), batch.is_full())
+        };
+        assert_eq!(fill(exact), (true, false));
+        assert_eq!(fill(exact + 1), (false, true));
+        assert_eq!(fill(exact + 7), (false, true));
+    }
+}

@@ -311,3 +311,36 @@ fn bounded(text: &str, bytes_max: usize) -> String {
     }
     text[start..].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_keeps_its_end_and_whole_characters() {
+        assert_eq!(bounded("ab", 2), "ab");
+        assert_eq!(bounded("ab", 1), "b");
+        assert_eq!(bounded("aéb", 2), "b");
+        assert_eq!(bounded("aé", 1), "");
+    }
+
+    #[test]
+    fn the_next_region_is_asked_when_this_one_has_no_room_or_stays_silent() {
+        let mut progress = Progress::new(Now::at_ms(0), DeployStep::Prove);
+        let mut after = |answered| {
+            progress.answered = answered;
+            progress.count_wake();
+            (progress.turn, progress.unsuccessful)
+        };
+        for unsuccessful in 1..=WAKES_PER_REGION {
+            assert_eq!(after(None), (0, unsuccessful));
+        }
+        assert_eq!(after(Some(WakeOutcome::Coming)), (0, 0));
+        for unsuccessful in 1..=WAKES_PER_REGION {
+            assert_eq!(after(None), (0, unsuccessful));
+        }
+        assert_eq!(after(None), (1, 1));
+        assert_eq!(after(Some(WakeOutcome::Full)), (1, 0));
+        assert_eq!(after(Some(WakeOutcome::NoCapacity)), (2, 1));
+    }
+}

@@ -162,3 +162,106 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_kernel::Seed;
+    use tidegate_protocol::{Address, NodeId, Role};
+
+    const PATIENCE: Patience = Patience {
+        commit_timeout: Duration::from_secs(5),
+        backoff_base: Duration::from_millis(200),
+        backoff_cap: Duration::from_secs(10),
+    };
+
+    struct Bench {
+        lane: Lane,
+        mirror: Mirror,
+        rng: Rng,
+        fx: Effects,
+        commit: CommitId,
+    }
+
+    /// A commit went out at second 1.
+    fn asked() -> Bench {
+        let mut rng = Seed(1).rng();
+        let store = Address::new(NodeId(1), Role::Store, 0);
+        let mirror = Mirror::new(store, &[], &mut rng);
+        let (mut lane, mut fx) = (Lane::new(PATIENCE), Effects::new());
+        lane.commit(at(1_000), &mirror, Txn::default(), &mut rng, &mut fx);
+        let [Effect::Commit { id, .. }] = fx.take()[..] else {
+            panic!("no commit");
+        };
+        Bench {
+            lane,
+            mirror,
+            rng,
+            fx,
+            commit: id,
+        }
+    }
+
+    fn at(ms: u64) -> Now {
+        Now::at_ms(ms)
+    }
+
+    impl Bench {
+        fn is_free(&self, ms: u64) -> bool {
+            self.lane.is_free(at(ms), &self.mirror)
+        }
+
+        fn deadline(&self, last_ms: u64) -> Option<(u64, &'static str)> {
+            let deadline = self.lane.next_deadline(PATIENCE, at(last_ms).mono);
+            deadline.map(|(at, why)| (at.0 / 1_000_000, why))
+        }
+
+        fn answer(&mut self, outcome: &Outcome) -> bool {
+            let context = (&self.mirror, PATIENCE, &mut self.rng);
+            let commit = self.commit;
+            self.lane.on_answer(at(1_000), commit, outcome, context)
+        }
+    }
+
+    #[test]
+    fn what_is_abandoned_is_forgotten_once() {
+        let mut b = asked();
+        assert!(!b.is_free(100_000));
+        assert_eq!(b.deadline(0), Some((6_000, "forget a commit")));
+        b.lane.abandon(&mut b.fx);
+        assert_eq!(b.fx.take(), [Effect::Forget(b.commit)]);
+        assert!(b.is_free(1_000));
+        b.lane.abandon(&mut b.fx);
+        assert_eq!((b.fx.take(), b.deadline(0)), (vec![], None));
+    }
+
+    #[test]
+    fn a_commit_without_an_answer_is_forgotten_in_time() {
+        let mut b = asked();
+        let mut late = |ms| b.lane.on_time(at(ms), PATIENCE, &mut b.rng, &mut b.fx);
+        assert!(!late(5_999));
+        assert!(late(6_000));
+        assert_eq!(b.fx.take(), [Effect::Forget(b.commit)]);
+        assert!(!b.answer(&Outcome::Applied(1)), "too late");
+    }
+
+    #[test]
+    fn what_was_applied_is_waited_for_in_the_mirror_and_not_for_ever() {
+        let mut b = asked();
+        assert!(b.answer(&Outcome::Applied(5)));
+        assert!(!b.is_free(5_999) && b.is_free(6_000));
+        let why = "decide from the mirror as it is";
+        assert_eq!(b.deadline(5_999), Some((6_000, why)));
+        assert_eq!(b.deadline(6_000), None, "named once");
+    }
+
+    #[test]
+    fn a_refusal_rests() {
+        let mut b = asked();
+        assert!(b.answer(&Outcome::Refused("full".into())));
+        assert!(!b.is_free(1_099) && b.is_free(1_200));
+        let (until, why) = b.deadline(1_000).unwrap();
+        assert!((1_100..=1_200).contains(&until), "{until}");
+        assert_eq!(why, "try a commit again");
+    }
+}

@@ -116,3 +116,54 @@ impl MainView {
         Touched::Project(old.project)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_has_forgotten_everything_is_as_new() {
+        let change = |key, record| Change {
+            key,
+            record,
+            revision: 1,
+        };
+        let spec = VersionSpec {
+            id: 1,
+            project: "hello".into(),
+            number: 1,
+            ..VersionSpec::default()
+        };
+        let deploy = DeployRecord {
+            version: 1,
+            project: "hello".into(),
+            step: DeployStep::Prove.into(),
+            ..DeployRecord::default()
+        };
+        let project = ProjectRecord {
+            name: "hello".into(),
+            removed: true,
+            ..ProjectRecord::default()
+        };
+        let records = [
+            (Key::Version(1), Record::Version(spec)),
+            (Key::Deploy(1), Record::Deploy(deploy)),
+            (Key::Project("hello".into()), Record::Project(project)),
+            (
+                Key::Region("syd".into()),
+                Record::Region(RegionRecord::default()),
+            ),
+        ];
+        let mut view = MainView::default();
+        for (key, record) in records.clone() {
+            view.apply(change(key, Some(record)));
+        }
+        assert_eq!(view.in_progress.len() + view.removed.len(), 2);
+        assert_eq!(view.numbers_of("hello").collect::<Vec<_>>(), [(1, 1)]);
+        for (key, _) in records {
+            view.apply(change(key, None));
+        }
+        let new = format!("{:?}", MainView::default());
+        assert_eq!(format!("{view:?}"), new);
+    }
+}

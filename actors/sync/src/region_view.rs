@@ -209,3 +209,94 @@ impl RegionView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_protocol::{AckRecord, HostRecord, LeaseRecord};
+
+    fn change(key: &Key, record: Option<Record>) -> Change {
+        Change {
+            key: key.clone(),
+            record,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn a_view_that_has_forgotten_everything_is_as_new() {
+        let node = NodeId(3);
+        let spec = VersionSpec {
+            project: "hello".into(),
+            ..VersionSpec::default()
+        };
+        let peer = Key::Peer {
+            region: "mel".into(),
+            node,
+        };
+        let lease = LeaseRecord {
+            holder: Some(Holder { node: 3, index: 0 }),
+            ..LeaseRecord::default()
+        };
+        let slot = Key::Slot {
+            version: 1,
+            index: 0,
+        };
+        let records = [
+            (Key::Version(1), Record::Version(spec)),
+            (slot, Record::Slot(SlotRecord::default())),
+            (
+                Key::Route("hello".into()),
+                Record::Route(RouteRecord::default()),
+            ),
+            (peer, Record::Peer(GatewayRecord::default())),
+            (
+                Key::Gateway(node),
+                Record::Gateway(GatewayRecord::default()),
+            ),
+            (
+                Key::Ack { node, version: 1 },
+                Record::Ack(AckRecord::default()),
+            ),
+            (Key::Host(node), Record::Host(HostRecord::default())),
+            (Key::Lease, Record::Lease(lease)),
+        ];
+        let now = Now::at_ms(0);
+        let mut view = RegionView::default();
+        for (key, record) in &records {
+            view.apply(now, change(key, Some(record.clone())));
+        }
+        assert_eq!(view.live_gateways().count(), 1);
+        assert!(view.scheduler().is_some());
+        for (key, _) in &records {
+            view.apply(now, change(key, None));
+        }
+        let new = format!("{:?}", RegionView::default());
+        assert_eq!(format!("{view:?}"), new);
+    }
+
+    #[test]
+    fn a_gateway_is_news_when_it_comes_moves_returns_or_goes() {
+        let node = NodeId(3);
+        let mut view = RegionView::default();
+        let record = |beat, endpoint: &str| {
+            Some(Record::Gateway(GatewayRecord {
+                beat,
+                hop_endpoint: endpoint.into(),
+                ..GatewayRecord::default()
+            }))
+        };
+        let apply = |view: &mut RegionView, record| {
+            view.apply(Now::at_ms(0), change(&Key::Gateway(node), record))
+        };
+        assert_eq!(apply(&mut view, record(1, "a")), Touched::Gateways);
+        assert_eq!(apply(&mut view, record(2, "a")), Touched::Nothing);
+        assert_eq!(apply(&mut view, record(2, "b")), Touched::Gateways);
+        for gateway in view.gateways.values_mut() {
+            gateway.live = false;
+        }
+        assert_eq!(apply(&mut view, record(2, "b")), Touched::Nothing);
+        assert_eq!(apply(&mut view, record(3, "b")), Touched::Gateways);
+        assert_eq!(apply(&mut view, None), Touched::Gateways);
+    }
+}

@@ -47,8 +47,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run a scenario twice, in two processes, and compare every event.
-    CheckDeterminism(Which),
+    /// Run seeds twice, in two processes each, and compare every event
+    ///
+    /// The first event that differs is named, with its scenario, its seed, and what either
+    /// process had there. Exit code 0: everything is the same; 1: something is not; 2: misuse.
+    #[command(
+        after_help = "Examples:\n  tidegate-sim check-determinism\n  tidegate-sim check-determinism drawn --seeds 0..100\n  tidegate-sim check-determinism bugs/12-4711.toml --with target/debug/tidegate-sim"
+    )]
+    CheckDeterminism(determinism::CheckDeterminism),
     /// Run what a production actor was given again, and compare what it does
     ///
     /// Each recording is checked, and its inputs are given to the same actor, from the
@@ -60,9 +66,9 @@ enum Command {
     Replay(replay::Replay),
     /// Write a page that shows a run: who sent what, what broke, and what led to it.
     Explain(explain::Explain),
-    /// Write the digest of every event; what check-determinism reads.
+    /// Tell the digests of a run and answer questions about it; what check-determinism asks.
     #[command(hide = true)]
-    Trace(Trace),
+    Trace(determinism::trace::Trace),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -101,15 +107,6 @@ struct Run {
     timeline: bool,
 }
 
-#[derive(Debug, Args)]
-struct Trace {
-    #[command(flatten)]
-    which: Which,
-    /// Describe this event instead.
-    #[arg(long)]
-    describe: Option<u64>,
-}
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -124,13 +121,10 @@ fn main() -> ExitCode {
         Command::Swarm(swarm) => swarm::run(&swarm),
         Command::Shrink(shrink) => shrink::run(&shrink),
         Command::List { json } => list(json),
-        Command::CheckDeterminism(which) => load(&which).and_then(|scenario| {
-            let seed = which.seed(&scenario);
-            determinism::check(&which, seed)
-        }),
+        Command::CheckDeterminism(check) => determinism::run(&check),
         Command::Replay(replay) => replay::run(&replay),
         Command::Explain(options) => explain::run(&options),
-        Command::Trace(trace) => write_trace(&trace),
+        Command::Trace(trace) => determinism::trace::run(&trace),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -338,14 +332,4 @@ impl Observer for Watch {
     fn progress(&mut self, at: SimTime) {
         self.bar.set_position(at / 1_000_000_000);
     }
-}
-
-fn write_trace(trace: &Trace) -> Result<bool, String> {
-    let scenario = load(&trace.which)?;
-    let mut world = World::new(&scenario, Seed(trace.which.seed(&scenario)));
-    match trace.describe {
-        None => world.run(&mut determinism::Digests::new()),
-        Some(number) => world.run(&mut determinism::Describe { number }),
-    }
-    Ok(true)
 }

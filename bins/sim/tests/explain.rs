@@ -1,5 +1,9 @@
 //! What `explain` writes, and how it refuses.
 
+#[path = "support/perfetto.rs"]
+mod perfetto;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -59,13 +63,26 @@ fn a_page_and_a_trace_are_written() {
     }
 
     let trace: Value = serde_json::from_slice(&std::fs::read(&trace).unwrap()).unwrap();
-    let of = |phase: &str| {
-        let events = trace["traceEvents"].as_array().unwrap().iter();
-        events.filter(|e| e["ph"] == phase).count()
-    };
-    assert_eq!(of("X"), shown);
-    assert!(of("s") > 100 && of("s") == of("f"));
-    assert_eq!((of("b"), of("e")), (2, 2), "two faults");
+    let read = perfetto::read(&trace);
+    assert_eq!(read.slices, shown);
+    assert_eq!(read.spans, 2, "two faults");
+    assert!(read.instants > 10);
+    assert_eq!(read.flows, arrows(&data));
+    assert!(read.flows.len() > 100);
+}
+
+/// The arrows of a page, from lane to lane: numbers of the events at both ends.
+fn arrows(data: &Value) -> BTreeSet<(u64, u64)> {
+    let events = &data["events"];
+    let of = |column: &str, place: usize| events[column][place].as_i64().unwrap();
+    let count = events["at"].as_array().unwrap().len();
+    (0..count)
+        .filter_map(|event| {
+            let maker = usize::try_from(of("cause", event)).ok()?;
+            let crosses = of("lane", maker) != of("lane", event);
+            crosses.then(|| (of("number", maker) as u64, of("number", event) as u64))
+        })
+        .collect()
 }
 
 #[test]

@@ -3,21 +3,27 @@
 //!
 //! A step takes no simulated time, but a flow needs a slice to begin and end in. So each
 //! event is a slice of at most a microsecond, shorter where the next one on its lane is
-//! nearer.
+//! nearer. Perfetto sorts by time, keeps the order of the file where times are equal, and
+//! binds the end of a flow to the last slice that its thread has begun; so the ends of flows
+//! stand right behind their slices.
 
 use serde_json::{Value, json};
 
 use super::lanes::WORLD;
-use super::model::{Explained, Fate, Shown};
+use super::model::{Explained, Fate};
 
 /// Longest slice, in nanoseconds.
 const SLICE_NS: u64 = 1_000;
+/// Between two slices of a lane, in nanoseconds: Perfetto cuts off what is less than one,
+/// and slices that overlap for that reason would be nested.
+const GAP_NS: u64 = 2;
 
 /// The trace as JSON.
 pub fn chrome_trace(run: &Explained) -> Value {
     let mut events = names(run);
     let slices = slices(run);
-    for (event, slice) in run.shown.iter().zip(&slices) {
+    let flows = Flows::of(run);
+    for (place, (event, slice)) in run.shown.iter().zip(&slices).enumerate() {
         events.push(json!({
             "ph": "X",
             "name": event.line,
@@ -28,7 +34,8 @@ pub fn chrome_trace(run: &Explained) -> Value {
             "dur": micros(*slice),
             "args": {"event": event.number, "arrived": event.detail},
         }));
-        flow(run, event, &mut events);
+        flows.begin(run, place as u32, &mut events);
+        flows.end(run, place as u32, &mut events);
     }
     for note in &run.notes {
         let at = run.shown[note.event as usize].at;
@@ -117,7 +124,8 @@ fn slices(run: &Explained) -> Vec<u64> {
         .rev()
         .map(|event| {
             let next = &mut next[event.lane as usize];
-            let slice = next.saturating_sub(event.at).min(SLICE_NS);
+            let room = next.saturating_sub(event.at).saturating_sub(GAP_NS);
+            let slice = room.min(SLICE_NS);
             *next = event.at;
             slice
         })
@@ -126,34 +134,62 @@ fn slices(run: &Explained) -> Vec<u64> {
     slices
 }
 
-/// From the maker to the event, when it went from one lane to another.
-fn flow(run: &Explained, event: &Shown, events: &mut Vec<Value>) {
-    let Some(maker) = run.index_of(event.cause) else {
-        return;
-    };
-    let maker = &run.shown[maker as usize];
-    if maker.lane == event.lane {
-        return;
+/// What went from one lane to another, by the places of both events.
+struct Flows {
+    /// Maker and event, in this order.
+    sorted: Vec<(u32, u32)>,
+}
+
+impl Flows {
+    fn of(run: &Explained) -> Self {
+        let crossed = (0..).zip(&run.shown).filter_map(|(place, event)| {
+            let maker = run.index_of(event.cause)?;
+            (run.shown[maker as usize].lane != event.lane).then_some((maker, place))
+        });
+        let mut sorted: Vec<(u32, u32)> = crossed.collect();
+        sorted.sort_unstable();
+        Self { sorted }
     }
+
+    /// The beginnings of what this event made.
+    fn begin(&self, run: &Explained, maker: u32, events: &mut Vec<Value>) {
+        let first = self.sorted.partition_point(|(m, _)| *m < maker);
+        let made = self.sorted[first..].iter();
+        for (_, event) in made.take_while(|(m, _)| *m == maker) {
+            events.push(point(run, "s", *event, maker));
+        }
+    }
+
+    /// The end of what made this event.
+    fn end(&self, run: &Explained, event: u32, events: &mut Vec<Value>) {
+        let Some(maker) = run.index_of(run.shown[event as usize].cause) else {
+            return;
+        };
+        if self.sorted.binary_search(&(maker, event)).is_ok() {
+            let mut point = point(run, "f", event, event);
+            point["bp"] = json!("e");
+            events.push(point);
+        }
+    }
+}
+
+/// One end of the flow that leads to `event`.
+fn point(run: &Explained, ph: &str, event: u32, at: u32) -> Value {
+    let event = &run.shown[event as usize];
+    let at = &run.shown[at as usize];
     let name = match event.fate {
         Fate::Lost => "lost on its way",
         _ => event.kind.name(),
     };
-    for (ph, end) in [("s", maker), ("f", event)] {
-        let mut point = json!({
-            "ph": ph,
-            "name": name,
-            "cat": "cause",
-            "id": event.number,
-            "pid": pid(run, end.lane),
-            "tid": tid(end.lane),
-            "ts": micros(end.at),
-        });
-        if ph == "f" {
-            point["bp"] = json!("e");
-        }
-        events.push(point);
-    }
+    json!({
+        "ph": ph,
+        "name": name,
+        "cat": "cause",
+        "id": event.number,
+        "pid": pid(run, at.lane),
+        "tid": tid(at.lane),
+        "ts": micros(at.at),
+    })
 }
 
 fn instant(run: &Explained, lane: u32, at: u64, name: &str, cat: &str, scope: &str) -> Value {
@@ -200,7 +236,7 @@ mod tests {
             .iter()
             .map(|e| (e["ts"].as_f64().unwrap(), e["dur"].as_f64().unwrap()))
             .collect();
-        assert_eq!(spans, [(1.0, 0.25), (1.25, 1.0), (4.0, 1.0)]);
+        assert_eq!(spans, [(1.0, 0.248), (1.25, 1.0), (4.0, 1.0)]);
     }
 
     #[test]

@@ -18,18 +18,20 @@ pub(super) struct Collect<'a, P> {
     lanes: &'a Lanes,
     causes: &'a [EventNumber],
     idle: &'a [bool],
-    /// In order.
+    /// In order, and whether the states around each are.
     kept: &'a [EventNumber],
+    stated: &'a [bool],
     pub shown: Vec<Shown>,
     pub notes: Vec<ShownNote>,
     pub losses: Vec<ShownLoss>,
     /// By the actors' numbers.
-    pub states: Vec<History>,
+    pub histories: Vec<History>,
     /// Actors whose state may differ from the last one that was seen.
     stale: Vec<bool>,
     number: EventNumber,
-    /// Whether the event at hand is kept, and whom it concerns.
+    /// Whether the event at hand is kept, whether its states are, and whom it concerns.
     keeps: bool,
+    states: bool,
     concerns: Vec<u32>,
     fault: Option<Happening>,
     cursors: Cursors,
@@ -43,6 +45,7 @@ impl<'a, P: FnMut(SimTime)> Collect<'a, P> {
         causes: &'a [EventNumber],
         idle: &'a [bool],
         kept: &'a [EventNumber],
+        stated: &'a [bool],
         progress: P,
     ) -> Self {
         Self {
@@ -50,13 +53,15 @@ impl<'a, P: FnMut(SimTime)> Collect<'a, P> {
             causes,
             idle,
             kept,
+            stated,
             shown: Vec::with_capacity(kept.len()),
             notes: Vec::new(),
             losses: Vec::new(),
-            states: vec![History::default(); world.actors.len()],
+            histories: vec![History::default(); world.actors.len()],
             stale: vec![true; world.actors.len()],
             number: 0,
             keeps: false,
+            states: false,
             concerns: Vec::new(),
             fault: None,
             cursors: Cursors::default(),
@@ -80,14 +85,28 @@ impl<'a, P: FnMut(SimTime)> Collect<'a, P> {
             cause: self.causes[self.number as usize],
             from,
             fate: fate_of(world, what),
+            has_states: self.states_here(),
+            has_detail: true,
         });
+    }
+
+    /// Whether the states around the event that is shown next are kept.
+    fn states_here(&self) -> bool {
+        self.stated.get(self.shown.len()) == Some(&true)
     }
 
     fn see(&mut self, world: &World, actor: u32, within: bool) {
         let event = self.shown.len() as u32 - 1;
         let slot = &world.actors[actor as usize];
-        self.states[actor as usize].see(event, within, slot);
+        self.histories[actor as usize].see(event, within, slot);
         self.stale[actor as usize] = false;
+    }
+
+    /// What an event changes that keeps no states has to be looked at before the next one.
+    fn forget(&mut self, world: &World, what: &Happening) {
+        for actor in concerned(world, what) {
+            self.stale[actor as usize] = true;
+        }
     }
 
     fn lose(&mut self, world: &World, lost: &LostMessage) {
@@ -124,15 +143,20 @@ impl<P: FnMut(SimTime)> Observer for Collect<'_, P> {
     fn before(&mut self, world: &World, what: &Happening) {
         self.concerns.clear();
         self.fault = None;
-        if !self.keeps {
+        self.states = self.keeps && self.states_here();
+        if self.keeps {
+            self.show(world, what);
+        }
+        if let Happening::Fault { fault, begin } = *what {
+            // Whom it strikes is known once it has begun.
+            self.fault = Some(Happening::Fault { fault, begin });
+        }
+        if !self.states {
             if !self.idle[self.number as usize] {
-                for actor in concerned(world, what) {
-                    self.stale[actor as usize] = true;
-                }
+                self.forget(world, what);
             }
             return;
         }
-        self.show(world, what);
         self.concerns = concerned(world, what);
         for i in 0..self.concerns.len() {
             let actor = self.concerns[i];
@@ -140,14 +164,14 @@ impl<P: FnMut(SimTime)> Observer for Collect<'_, P> {
                 self.see(world, actor, false);
             }
         }
-        if let Happening::Fault { fault, begin } = *what {
-            // Whom it strikes is known once it has begun.
-            self.fault = Some(Happening::Fault { fault, begin });
-        }
     }
 
     fn after(&mut self, world: &World) {
         let (notes, lost) = self.cursors.fresh(world.env.told.as_deref());
+        let fault = self.fault.take();
+        if let (Some(fault), false) = (&fault, self.states) {
+            self.forget(world, fault);
+        }
         if !self.keeps {
             return;
         }
@@ -164,8 +188,8 @@ impl<P: FnMut(SimTime)> Observer for Collect<'_, P> {
         for lost in lost {
             self.lose(world, lost);
         }
-        if let Some(fault) = self.fault.take() {
-            self.concerns = concerned(world, &fault);
+        if let (Some(fault), true) = (&fault, self.states) {
+            self.concerns = concerned(world, fault);
         }
         for actor in std::mem::take(&mut self.concerns) {
             self.see(world, actor, true);

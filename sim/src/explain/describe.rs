@@ -7,14 +7,15 @@ use tidegate_protocol::{
     Address, Bytes, Key, Message, NodeId, Record, Role, store_commit_reply::Outcome,
 };
 
-use super::bounded::{debug, folded};
+use super::bounded::debug;
+use super::layout;
 use crate::happening::{Happening, InstanceStep, RequestStep};
 use crate::request::Request;
 use crate::world::World;
 
 /// Longest line about an event, and longest text of what arrived.
 const LINE_BYTES_MAX: usize = 160;
-const DETAIL_BYTES_MAX: usize = 6_000;
+const DETAIL_BYTES_MAX: usize = 4_000;
 /// Keys that a line names.
 const KEYS_MAX: usize = 3;
 
@@ -101,7 +102,7 @@ fn inner(body: &Message) -> String {
 }
 
 fn line(value: &dyn std::fmt::Debug) -> String {
-    let (text, whole) = debug(value, false, LINE_BYTES_MAX);
+    let (text, whole) = debug(value, LINE_BYTES_MAX);
     let mut text = short_digests(&text);
     if !whole {
         text.push('…');
@@ -128,8 +129,8 @@ fn short_digests(text: &str) -> String {
 }
 
 fn full(value: &dyn std::fmt::Debug) -> String {
-    let (text, whole) = debug(value, true, DETAIL_BYTES_MAX);
-    let mut text = folded(&text).join("\n");
+    let (text, whole) = debug(value, DETAIL_BYTES_MAX);
+    let mut text = layout::lines(&text).join("\n");
     if !whole {
         text.push_str("\n… (the rest is left out)");
     }

@@ -173,6 +173,27 @@ impl Lanes {
     }
 }
 
+/// The first of the actors that an event concerns; a fault concerns too many to have one.
+pub(super) fn first_concerned(world: &World, what: &Happening) -> Option<u32> {
+    match what {
+        Happening::Message(flight) => world.env.actor_of(flight.to),
+        Happening::Timer { actor, .. }
+        | Happening::Disk { actor, .. }
+        | Happening::Driver { actor, .. }
+        | Happening::Blob { actor, .. } => Some(*actor),
+        Happening::Request { request, step, .. } => {
+            let current = world.requests.current(*request, *step)?;
+            current.gateways().next()
+        }
+        Happening::Instance { .. }
+        | Happening::Served { .. }
+        | Happening::Arrival { .. }
+        | Happening::Operator { .. }
+        | Happening::Fault { .. }
+        | Happening::Checkpoint => None,
+    }
+}
+
 /// The actors whose state an event may change.
 pub(super) fn concerned(world: &World, what: &Happening) -> Vec<u32> {
     match what {

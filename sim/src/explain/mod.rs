@@ -10,15 +10,17 @@
 //! What is shown is what happened: nothing is simulated for the page, no cause is guessed,
 //! and what was left out is said on it.
 //!
-//! Cost: two runs, five bytes for each event of the run, and about a kilobyte and a Debug
-//! text of an actor for each event that is kept.
+//! Cost: two runs, nine bytes for each event of the run, and about a kilobyte and a Debug
+//! text of an actor for each event that is kept, up to what [fits](fit).
 
 mod bounded;
 pub mod causality;
 mod chrome_trace;
 mod collect;
 mod describe;
+mod fit;
 mod lanes;
+mod layout;
 mod model;
 mod page;
 mod states;
@@ -70,27 +72,43 @@ pub fn explain(
     let Survey {
         causes,
         idle,
+        whom,
         notes,
         found,
         ..
     } = survey;
     let found = named(&world, &notes, &found);
     let window = window::choose(&causes, &idle, &found, events.clamp(1, EVENTS_MAX));
+    let weights: Vec<usize> = world.actors.iter().map(states::weight).collect();
+    drop(world);
+    let worth = fit::by_worth(&window);
+    let stated = fit::states_to_make(&worth, |place| {
+        let whom = whom[window.kept[place] as usize];
+        weights.get(whom as usize).copied().unwrap_or_default()
+    });
 
     let mut again = told(scenario, seed);
     let lanes = Lanes::of(&again);
     let second = |at: SimTime| progress(duration + at);
-    let mut collect = Collect::new(&again, &lanes, &causes, &idle, &window.kept, second);
+    let mut collect = Collect::new(
+        &again,
+        &lanes,
+        &causes,
+        &idle,
+        &window.kept,
+        &stated,
+        second,
+    );
     trial::run_world(&mut again, Until::End, &mut collect);
     let Collect {
         shown,
         notes,
         losses,
-        states,
+        histories,
         ..
     } = collect;
     let states = (0..)
-        .zip(states)
+        .zip(histories)
         .map(|(actor, history)| (lanes.of_actor(actor), history.changes))
         .collect();
     let mut explained = Explained {
@@ -102,6 +120,7 @@ pub fn explain(
         ..head(&again, seed, lanes)
     };
     explained.violations = violations(&again, &explained, &found, &window);
+    fit::fit(&mut explained, &worth);
     explained.left_out = left_out(&again, &explained, &idle, &window);
     explained
 }

@@ -82,6 +82,9 @@ pub struct Shown {
     /// Who sent a message.
     pub from: Option<u32>,
     pub fate: Fate,
+    /// Whether the states around it are kept, and what arrived with it.
+    pub has_states: bool,
+    pub has_detail: bool,
 }
 
 /// A fact that an actor noted in a kept event; events are indices into the kept ones.
@@ -191,6 +194,8 @@ pub(super) fn sample() -> Explained {
         cause,
         from,
         fate: Fate::Happened,
+        has_states: true,
+        has_detail: true,
     };
     let host = |name: &str, node| Host {
         name: name.into(),

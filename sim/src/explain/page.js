@@ -274,6 +274,12 @@ function chooseViolation() {
   };
 }
 
+// What a newcomer looks at, in two sentences.
+function hint() {
+  const led = D.violations.length ? " What stands out in colour led to the violation; the red line is the moment at which it was found." : "";
+  byId("hint").textContent = `Time runs to the right, each lane is one actor or machine, and arrows are messages.${led} Click an event for its cause, its effects and the actor's state before and after.`;
+}
+
 function kinds() {
   const counts = D.kinds.map(() => 0);
   for (const kind of E.kind) counts[kind]++;
@@ -334,6 +340,9 @@ function tellStatus(count, dense) {
   } else words += `All ${number(COUNT)} events that had an effect are here; left out: `;
   words += `${number(left.idle)} timers and steps without effect`;
   if (left.cutShort) words += "; a history was followed back 1,000 events and is longer";
+  const [stateless, arrivedLess] = [countIn(D.stateless), countIn(D.arrivedLess)];
+  if (stateless) words += `; ${number(stateless)} of the kept events are without the states around them`;
+  if (arrivedLess) words += `; ${number(arrivedLess)} are without what arrived`;
   if (left.told) words += `; ${number(left.told)} notes and losses found no room`;
   byId("status").textContent = `${words}. Trace ${D.trace}.`;
 }
@@ -342,6 +351,7 @@ function start() {
   readColours();
   header();
   chooseViolation();
+  hint();
   kinds();
   legend();
   byId("fit").onclick = fit;

@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::causality::NOBODY;
-use super::model::{Explained, Fate, Kind};
+use super::model::{Explained, Fate, Kind, Shown};
 use super::states::Change;
 
 const HTML: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
-const SCRIPTS: [&str; 4] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("page_data.js"),
-    include_str!("page_draw.js"),
+    include_str!("page_view.js"),
+    include_str!("page_diagram.js"),
+    include_str!("page_arrows.js"),
+    include_str!("page_axis.js"),
     include_str!("page_panel.js"),
     include_str!("page.js"),
 ];
@@ -106,6 +109,8 @@ fn data(run: &Explained) -> Value {
         "kinds": Kind::ALL.map(Kind::name),
         "faults": run.bands.iter().map(|b| json!([b.begin, b.end, b.kind, b.text, b.lanes])).collect::<Vec<_>>(),
         "events": events,
+        "stateless": ranges(run, |e| !e.has_states),
+        "arrivedLess": ranges(run, |e| !e.has_detail),
         "notes": notes,
         "losses": losses,
         "states": states,
@@ -140,9 +145,8 @@ fn events<'a>(run: &'a Explained, texts: &mut Texts<'a>) -> Value {
         None => -1,
     };
     let from = |from: Option<u32>| from.map_or(-1, i64::from);
-    let column = |value: &dyn Fn(&'a super::model::Shown) -> i64| -> Vec<i64> {
-        shown.iter().map(value).collect()
-    };
+    let column =
+        |value: &dyn Fn(&'a Shown) -> i64| -> Vec<i64> { shown.iter().map(value).collect() };
     let lines: Vec<usize> = shown.iter().map(|e| texts.place(&e.line)).collect();
     let details: Vec<usize> = shown.iter().map(|e| texts.place(&e.detail)).collect();
     json!({
@@ -156,6 +160,19 @@ fn events<'a>(run: &'a Explained, texts: &mut Texts<'a>) -> Value {
         "line": lines,
         "detail": details,
     })
+}
+
+/// First and last places of the events of which something holds.
+fn ranges(run: &Explained, holds: impl Fn(&Shown) -> bool) -> Vec<[usize; 2]> {
+    let mut ranges: Vec<[usize; 2]> = Vec::new();
+    for (place, event) in run.shown.iter().enumerate() {
+        match ranges.last_mut() {
+            _ if !holds(event) => {}
+            Some([_, last]) if *last + 1 == place => *last = place,
+            _ => ranges.push([place, place]),
+        }
+    }
+    ranges
 }
 
 fn fate(fate: Fate) -> &'static str {
@@ -196,6 +213,18 @@ mod tests {
         assert!(after.trim_end().ends_with("</html>"));
         assert_eq!(after.matches("</script").count(), 1, "the script's own end");
         assert!(before.contains("<title>&#123;&#123;data}}&lt;b&gt;, seed"));
+    }
+
+    #[test]
+    fn what_an_event_is_without_is_told_in_ranges() {
+        let mut run = sample();
+        for (event, has) in run.shown.iter_mut().zip([false, false, true]) {
+            event.has_states = has;
+        }
+        run.shown[2].has_detail = false;
+        let data = data(&run);
+        assert_eq!(data["stateless"], json!([[0, 1]]));
+        assert_eq!(data["arrivedLess"], json!([[2, 2]]));
     }
 
     #[test]

@@ -107,6 +107,13 @@ const laneName = (lane) => {
   return D.hosts[host][2] || host === 0 ? `${D.hosts[host][0]} / ${name}` : D.hosts[host][0];
 };
 
+// Whether an event is in one of the ranges, which are in order.
+function isIn(ranges, event) {
+  const after = lowerBound(ranges.length, (i) => ranges[i][0] <= event);
+  return after > 0 && event <= ranges[after - 1][1];
+}
+const countIn = (ranges) => ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+
 // Numbers of the texts that contain a word, and the events that have one of them.
 function search(word) {
   const wanted = word.toLowerCase();

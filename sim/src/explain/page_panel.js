@@ -2,6 +2,7 @@
 const panel = document.getElementById("panel");
 const EFFECTS_SHOWN = 40;
 const CONTEXT = 3;
+const FEWER = "It is there for the causal history and the events nearest to the violation; with fewer --events it reaches further.";
 let wholeState = false;
 
 function element(tag, content, properties) {
@@ -49,7 +50,9 @@ function showPanel(lane) {
   }
   if (view.history[event]) parts.push(element("p", "It is part of the violation's causal history.", { className: "where" }));
   parts.push(...causes(event), ...effects(event));
-  if (text(E.detail[event])) {
+  if (isIn(D.arrivedLess, event)) {
+    parts.push(element("h3", "What arrived"), element("p", `Left out, or the page would be too large. ${FEWER}`, { className: "where", id: "arrived" }));
+  } else if (text(E.detail[event])) {
     parts.push(element("h3", "What arrived"), element("pre", text(E.detail[event]), { id: "arrived" }));
   }
   parts.push(...states(event, at));
@@ -111,6 +114,10 @@ function states(event, lane) {
   const heading = element("h3", `State of ${laneName(lane)}, before and after`);
   const choice = others.length ? element("p", ["It also changed ", ...others.map((l) =>
     button(`${laneName(l)} `, () => showPanel(l), { className: "link" }))]) : "";
+  if (isIn(D.stateless, event)) {
+    const words = `The states around this event are left out, or the page would be too large. ${FEWER}`;
+    return [heading, element("p", words, { className: "where", id: "state-summary" })];
+  }
   const around = stateAround(lane, event);
   if (!around) {
     const words = statesOf.has(lane) ? "Not kept before its first event on this page." : "No actor of the platform is on this lane.";

@@ -1,5 +1,5 @@
 //! The first of two runs: who made which event, where each violation was found, and what
-//! the actors noted. It keeps five bytes an event and no text, so that a run of any length
+//! the actors noted. It keeps nine bytes an event and no text, so that a run of any length
 //! can be surveyed before the few events are chosen that a page can hold.
 
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use tidegate_kernel::Note;
 
 use super::causality::{EventNumber, Makers, NOBODY};
-use super::lanes::is_turn;
+use super::lanes::{first_concerned, is_turn};
 use super::told::Cursors;
 use crate::happening::{Happening, RequestStep};
 use crate::instance::Phase;
@@ -31,6 +31,8 @@ pub(super) struct Survey<P> {
     pub causes: Vec<EventNumber>,
     /// Events without effect: timers that another one replaced, steps of ended requests.
     pub idle: Vec<bool>,
+    /// The actor that each event concerned, if it concerned one.
+    pub whom: Vec<u32>,
     pub notes: Vec<Noted>,
     /// In which event each kept violation was found; `None`: at the end of the run.
     pub found: Vec<Option<EventNumber>>,
@@ -51,6 +53,7 @@ impl<P: FnMut(SimTime)> Survey<P> {
         Self {
             causes: Vec::new(),
             idle: Vec::new(),
+            whom: Vec::new(),
             notes: Vec::new(),
             found: Vec::new(),
             makers: Makers::new(world.env.queue.next_sequence()),
@@ -133,6 +136,8 @@ impl<P: FnMut(SimTime)> Observer for Survey<P> {
             self.paused[node].push(number);
         }
         self.idle.push(waits.is_none() && is_idle(world, what));
+        let whom = first_concerned(world, what);
+        self.whom.push(whom.unwrap_or(NOBODY));
         self.arrival = matches!(what, Happening::Arrival { .. });
         self.fault = match what {
             Happening::Fault { fault, .. } => Some(*fault),

@@ -34,6 +34,8 @@ pub(super) struct Window {
     /// The unbroken part: from this event to that, both inclusive.
     pub first: EventNumber,
     pub last: EventNumber,
+    /// The violating event, or the last one.
+    pub anchor: EventNumber,
     /// A history was longer than what is followed.
     pub cut_short: bool,
 }
@@ -46,6 +48,7 @@ pub(super) fn choose(causes: &[EventNumber], idle: &[bool], found: &[Found], max
     };
     let violating = found.first().and_then(|f| f.event);
     let anchor = violating.map_or(end, |event| event as usize);
+    window.anchor = anchor as EventNumber;
     let after = if violating.is_some() {
         max / AFTER_SHARE
     } else {

@@ -1,6 +1,7 @@
 //! The control actor as a specification: one event in, the exact effects out. The bench
 //! plays the main store: it judges preconditions, counts revisions and feeds what it applied.
 
+mod corners;
 mod races;
 mod requests;
 

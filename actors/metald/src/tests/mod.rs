@@ -2,6 +2,7 @@
 //! everything that it does.
 
 mod artifacts;
+mod corners;
 mod heartbeats;
 mod logs;
 mod poisoned;

@@ -3,6 +3,7 @@
 mod admission;
 mod bench;
 mod claims;
+mod corners;
 mod election;
 mod failure;
 mod reclaim;

@@ -89,6 +89,10 @@ impl Bench {
         bench
     }
 
+    pub(super) fn waits_for(&self) -> &'static str {
+        self.sync.next_deadline().unwrap().1
+    }
+
     /// Hands sync an event; subscriptions are noticed and left out.
     pub(super) fn event(&mut self, event: Event) -> Vec<Effect> {
         let mut fx = Effects::new();

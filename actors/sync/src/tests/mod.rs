@@ -2,6 +2,7 @@
 //! holds over whole histories with losses, partitions and crashes (`histories`).
 
 mod bench;
+mod corners;
 mod histories;
 mod partitions;
 mod steps;

@@ -58,7 +58,7 @@ pub(crate) struct Swarm {
     json: bool,
 }
 
-fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
+pub(crate) fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
     let remedy = || format!("`{text}` is no range of seeds; write FIRST..END, such as 0..10000");
     let (first, end) = text.split_once("..").ok_or_else(remedy)?;
     let first: u64 = first.parse().map_err(|_| remedy())?;
