@@ -1,3 +1,5 @@
+mod scrub;
+
 use super::*;
 use tidegate_kernel::{BlobCommand, Effect};
 use tidegate_protocol::{
