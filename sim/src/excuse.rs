@@ -94,14 +94,14 @@ fn lately(all: &[Region], regions: RegionSet, now: SimTime) -> bool {
         .any(|(_, r)| r.on > 0 || r.ended.is_some_and(|at| now < at + AFTER_NS))
 }
 
-/// Whether a fault may keep the heartbeats or the answers of a host away.
+/// Whether a fault may keep the heartbeats or the answers of a host away, or the news of it.
 fn silences_hosts(change: Change, kind: NodeKind) -> bool {
     let host = kind == NodeKind::Host;
     let faults = matches!(
         change,
         Change::ProcessCrash | Change::SlowHost(_) | Change::Deaf | Change::Mute
     );
-    host && faults
+    host && faults || kind == NodeKind::Store && change == Change::ProcessCrash
 }
 
 /// Whether a fault of a machine may break the requests of its region.
