@@ -231,7 +231,10 @@ impl Edge {
     }
 
     fn on_blob(&mut self, now: Now, report: BlobReport, fx: &mut Effects) {
-        match self.scrub.on_blob(now, &report) {
+        let found = self.scrub.on_blob(now, &report);
+        let progress = self.fetcher.on_blob(now, report, fx);
+        self.on_progress(progress, fx);
+        match found {
             Some(Found::Damaged(artifact)) if self.ledger.holds(&artifact) => {
                 fx.mark("a held artifact was found damaged");
                 self.ledger.set_missing(artifact);
@@ -245,8 +248,6 @@ impl Edge {
             }
             _ => {}
         }
-        let progress = self.fetcher.on_blob(now, report, fx);
-        self.on_progress(progress, fx);
     }
 
     fn on_progress(&mut self, progress: Vec<Progress>, fx: &mut Effects) {
