@@ -5,14 +5,20 @@
 //! what was still being received does not.
 //!
 //! As in production a blob is verified when it comes and when it is first opened in a life of
-//! its node, and every time that it is copied out as a whole (a manifest, the files of a
-//! start). What changes at rest is noticed then, and dropped; until then it is served.
+//! its node, every time that it is copied out as a whole (a manifest, the files of a start),
+//! and when its edge looks at it again. What changes at rest is noticed then, and dropped;
+//! until then it is served.
+//!
+//! A front keeps manifests in memory and opens files as they are asked for. Those that it
+//! would keep in memory too are treated like large ones: what is at rest is what is served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::Digest as _;
 use tidegate_kernel::{BlobCommand, BlobReport, Rng};
 use tidegate_protocol::{Bytes, Digest, Manifest, ManifestEntry, Prost};
+
+use crate::clock::SimTime;
 
 /// Blobs of one machine.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +29,22 @@ pub struct Blobs {
     known: BTreeSet<Digest>,
     /// Faults that leave no room on the disk.
     pub full: u32,
-    /// Blobs that rotted, and have not come again.
-    lost: BTreeSet<Digest>,
-    /// How many were found damaged, ever.
+    /// Blobs that rotted, and have not come again; since when.
+    lost: BTreeMap<Digest, SimTime>,
+    /// Manifests that the front of this life has read.
+    sites: BTreeMap<Digest, Manifest>,
+    /// How many were found damaged, ever, and since the edge of this life asked.
     pub damaged: u32,
+    dropped: u64,
+}
+
+/// What a front finds when it opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    Whole,
+    /// It is not what its digest says, since then, and nobody noticed.
+    Rotten(SimTime),
+    Gone,
 }
 
 /// SHA-256.
@@ -50,10 +68,37 @@ impl Blobs {
     pub fn crash(&mut self) {
         self.receiving.clear();
         self.known.clear();
+        self.sites.clear();
+        self.dropped = 0;
+    }
+
+    /// How many blobs are at rest.
+    pub fn count(&self) -> usize {
+        self.whole.len()
+    }
+
+    /// The front opens one of the files of an artifact, in turn.
+    pub fn open(&mut self, artifact: Digest, turn: u64) -> Opened {
+        if !self.sites.contains_key(&artifact) {
+            let Some(manifest) = self.load_manifest(artifact) else {
+                return Opened::Gone;
+            };
+            self.sites.insert(artifact, manifest);
+        }
+        let files = &self.sites[&artifact].files;
+        let file = usize::try_from(turn).unwrap_or(0) % files.len().max(1);
+        let Some(Ok(digest)) = files.get(file).map(|f| Digest::try_from(&f.digest)) else {
+            return Opened::Whole;
+        };
+        if !self.check(digest) {
+            return Opened::Gone;
+        }
+        let rotten = self.lost.get(&digest);
+        rotten.map_or(Opened::Whole, |since| Opened::Rotten(*since))
     }
 
     /// One bit of one blob changes; says whether there was one.
-    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+    pub fn rot(&mut self, now: SimTime, rng: &mut Rng) -> bool {
         let Some(victim) = rng.index(self.whole.len()) else {
             return false;
         };
@@ -66,7 +111,7 @@ impl Blobs {
         };
         bytes[place] ^= 1 << rng.below(8);
         *blob = bytes.into();
-        self.lost.insert(*digest);
+        self.lost.entry(*digest).or_insert(now);
         true
     }
 
@@ -84,6 +129,7 @@ impl Blobs {
         }
         if self.whole.remove(&digest).is_some() {
             self.damaged += 1;
+            self.dropped += 1;
         }
         self.known.remove(&digest);
         false
@@ -110,8 +156,8 @@ impl Blobs {
 
     /// Whether the manifest and every file that it names are here, or were until they rotted.
     pub fn holds_artifact(&self, artifact: Digest) -> bool {
-        let has = |d: Digest| self.whole.contains_key(&d) || self.lost.contains(&d);
-        if self.lost.contains(&artifact) {
+        let has = |d: Digest| self.whole.contains_key(&d) || self.lost.contains_key(&d);
+        if self.lost.contains_key(&artifact) {
             return true;
         }
         self.manifest(artifact).is_some_and(|manifest| {
@@ -132,6 +178,14 @@ impl Blobs {
             BlobCommand::Check { digest } => Some(BlobReport::Checked {
                 digest,
                 present: self.check(digest),
+            }),
+            BlobCommand::CountDropped => {
+                let count = std::mem::take(&mut self.dropped);
+                Some(BlobReport::Dropped { count })
+            }
+            BlobCommand::Verify { digest } => Some(BlobReport::Checked {
+                digest,
+                present: self.verify(digest),
             }),
             BlobCommand::LoadManifest { digest } => Some(BlobReport::Manifest {
                 digest,
@@ -250,7 +304,7 @@ mod tests {
         for crashes in [false, true] {
             let mut blobs = Blobs::default();
             let digest = blobs.put(Bytes::from_static(b"page"));
-            assert!(blobs.rot(&mut Seed(1).rng()));
+            assert!(blobs.rot(7, &mut Seed(1).rng()));
             let check = |blobs: &mut Blobs| blobs.run(BlobCommand::Check { digest });
             if crashes {
                 blobs.crash();
@@ -271,11 +325,32 @@ mod tests {
     }
 
     #[test]
+    fn a_rotten_file_is_served_until_somebody_looks_at_it_again() {
+        let mut blobs = Blobs::default();
+        let artifact = push_artifact(&mut blobs, "pages", 1, &mut Seed(1).rng());
+        let open = |blobs: &mut Blobs| [0, 1, 2].map(|turn| blobs.open(artifact, turn));
+        assert_eq!(open(&mut blobs), [Opened::Whole; 3]);
+        let mut rng = Seed(5).rng();
+        while open(&mut blobs) == [Opened::Whole; 3] {
+            blobs.rot(7, &mut rng);
+        }
+        let found = open(&mut blobs);
+        assert!(found.contains(&Opened::Rotten(7)), "{found:?}");
+        for digest in blobs.whole.keys().copied().collect::<Vec<_>>() {
+            blobs.run(BlobCommand::Verify { digest });
+        }
+        let gone = found.map(|o| if o == Opened::Whole { o } else { Opened::Gone });
+        assert_eq!(open(&mut blobs), gone);
+        push_artifact(&mut blobs, "pages", 1, &mut Seed(1).rng());
+        assert_eq!(open(&mut blobs), [Opened::Whole; 3]);
+    }
+
+    #[test]
     fn a_damaged_artifact_cannot_be_started_until_it_is_fetched_again() {
         let mut origin = Blobs::default();
         let artifact = push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
         assert!(origin.copy_out(artifact));
-        origin.rot(&mut Seed(2).rng());
+        origin.rot(7, &mut Seed(2).rng());
         assert!(!origin.copy_out(artifact) && origin.holds_artifact(artifact));
         push_artifact(&mut origin, "shop", 1, &mut Seed(1).rng());
         assert!(origin.copy_out(artifact));

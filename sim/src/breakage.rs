@@ -115,7 +115,8 @@ impl World {
             (Change::FullDisk, begin) => self.fill_disk(node, begin),
             (Change::BitRot, true) => {
                 let env = &mut self.env;
-                if env.nodes[node].blobs.rot(&mut env.rot_rng) {
+                let now = env.now;
+                if env.nodes[node].blobs.rot(now, &mut env.rot_rng) {
                     env.stats.mark("blobs that rotted");
                 }
             }

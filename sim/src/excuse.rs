@@ -10,6 +10,10 @@
 //! Faults that meet single requests excuse exactly those, which carry it themselves: a
 //! connection that is reset, one that a deaf host does not take, a client that is too slow.
 //! Full disks, blobs that rot and hosts that are not heard excuse nothing.
+//!
+//! A gateway may give a request up while an instance idles only when the platform had reason
+//! to take its host for dead: beside all that breaks requests, when a host was not heard or
+//! served nobody. A store that takes no commits is no such reason.
 
 use crate::clock::SimTime;
 use crate::network::LinkChange;
@@ -31,12 +35,15 @@ struct Region {
 #[derive(Debug)]
 pub struct Excuses {
     regions: Vec<Region>,
+    /// The same for hosts that seem dead.
+    hosts: Vec<Region>,
 }
 
 impl Excuses {
     pub fn new(regions: usize) -> Self {
         Self {
             regions: vec![Region::default(); regions],
+            hosts: vec![Region::default(); regions],
         }
     }
 
@@ -49,33 +56,62 @@ impl Excuses {
         at: SimTime,
         topology: &Topology,
     ) {
-        let excused = excused_by(fault, struck, topology);
-        for (i, region) in self.regions.iter_mut().enumerate() {
-            if excused >> i & 1 == 0 {
-                continue;
-            }
-            if begin {
-                region.on += 1;
-            } else {
-                region.on -= 1;
-                region.ended = Some(at);
-            }
-        }
+        let breaks = regions_of(struck, topology, |kind| breaks_requests(fault.change, kind));
+        count(&mut self.regions, breaks, begin, at);
+        let seems_dead = regions_of(struck, topology, |kind| {
+            breaks_requests(fault.change, kind) || silences_hosts(fault.change, kind)
+        });
+        count(&mut self.hosts, seems_dead, begin, at);
     }
 
     /// Whether anything that excuses a failure happened lately in one of the regions.
     pub fn any(&self, regions: RegionSet, now: SimTime) -> bool {
-        self.regions
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| regions >> i & 1 == 1)
-            .any(|(_, r)| r.on > 0 || r.ended.is_some_and(|at| now < at + AFTER_NS))
+        lately(&self.regions, regions, now)
+    }
+
+    /// Whether hosts of one of the regions may have seemed dead lately.
+    pub fn hosts(&self, regions: RegionSet, now: SimTime) -> bool {
+        lately(&self.hosts, regions, now)
     }
 }
 
-/// Regions whose requests a fault may break.
-fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> RegionSet {
-    let breaks = |kind: NodeKind| match fault.change {
+fn count(all: &mut [Region], struck: RegionSet, begin: bool, at: SimTime) {
+    let struck = |i: usize| struck >> i & 1 == 1;
+    for (_, region) in all.iter_mut().enumerate().filter(|(i, _)| struck(*i)) {
+        if begin {
+            region.on += 1;
+        } else {
+            region.on -= 1;
+            region.ended = Some(at);
+        }
+    }
+}
+
+fn lately(all: &[Region], regions: RegionSet, now: SimTime) -> bool {
+    all.iter()
+        .enumerate()
+        .filter(|(i, _)| regions >> i & 1 == 1)
+        .any(|(_, r)| r.on > 0 || r.ended.is_some_and(|at| now < at + AFTER_NS))
+}
+
+/// Whether a fault may keep the heartbeats or the answers of a host away, or the news of it.
+fn silences_hosts(change: Change, kind: NodeKind) -> bool {
+    let host = kind == NodeKind::Host;
+    let faults = matches!(
+        change,
+        Change::ProcessCrash
+            | Change::CrashAtCommit(_)
+            | Change::SlowHost(_)
+            | Change::Deaf
+            | Change::Mute
+    );
+    let restarts = matches!(change, Change::ProcessCrash | Change::CrashAtCommit(_));
+    host && faults || kind == NodeKind::Store && restarts
+}
+
+/// Whether a fault of a machine may break the requests of its region.
+fn breaks_requests(change: Change, kind: NodeKind) -> bool {
+    match change {
         Change::Link(LinkChange::Cut | LinkChange::Lose(_))
         | Change::Crash
         | Change::Death
@@ -94,7 +130,15 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
         | Change::SlowClients(_)
         | Change::Absent
         | Change::Buggify(..) => false,
-    };
+    }
+}
+
+/// The regions of those machines whose kind counts.
+fn regions_of(
+    struck: NodeSet,
+    topology: &Topology,
+    counts: impl Fn(NodeKind) -> bool,
+) -> RegionSet {
     members(struck)
         .map(|n| &topology.nodes[n])
         .filter(|node| {
@@ -103,7 +147,7 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
                 NodeKind::Gateway | NodeKind::Host | NodeKind::Store
             )
         })
-        .filter(|node| breaks(node.kind))
+        .filter(|node| counts(node.kind))
         .filter_map(|node| node.region)
         .fold(0, |set, region| set | 1 << region)
 }
@@ -111,25 +155,15 @@ fn excused_by(fault: &PlannedFault, struck: NodeSet, topology: &Topology) -> Reg
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Struck;
-    use crate::scenario::{Builtin, FaultKind, Scenario};
+    use crate::scenario::{Builtin, Scenario};
 
     fn check(expected: &[&str], node: &str, change: Change) {
         let text = Builtin::find("region-partition").unwrap().text;
         let scenario = Scenario::parse("t", text).unwrap();
         let topology = Topology::new(&scenario);
         let place = topology.nodes.iter().position(|n| n.name == node).unwrap();
-        let fault = PlannedFault {
-            kind: FaultKind::Crash,
-            begin: 0,
-            end: 1,
-            target: Struck::Nodes(1 << place),
-            against: 0,
-            change,
-            one_way: false,
-            label: String::new(),
-        };
-        let excused = excused_by(&fault, 1 << place, &topology);
+        let kind = |kind| breaks_requests(change, kind);
+        let excused = regions_of(1 << place, &topology, kind);
         let names: Vec<&str> = topology
             .regions
             .iter()
@@ -149,6 +183,15 @@ mod tests {
         check(&[], "control", Change::Crash);
         check(&[], "gw-mel-1", Change::Link(LinkChange::Reorder));
         check(&[], "store-mel", Change::SlowDisk(50));
+    }
+
+    #[test]
+    fn a_host_seems_dead_when_it_is_mute_and_not_when_a_store_takes_nothing() {
+        assert!(silences_hosts(Change::Mute, NodeKind::Host));
+        assert!(silences_hosts(Change::ProcessCrash, NodeKind::Host));
+        assert!(!silences_hosts(Change::ProcessCrash, NodeKind::Control));
+        assert!(!silences_hosts(Change::FullDisk, NodeKind::Store));
+        assert!(!silences_hosts(Change::FullDisk, NodeKind::Host));
     }
 
     #[test]

@@ -195,6 +195,7 @@ fn fold_blob(report: &BlobReport, trace: &mut TraceHash) {
             data,
             ..
         } => (4, digest, offset, total, data).hash(trace),
+        BlobReport::Dropped { count } => (5, count).hash(trace),
     }
 }
 

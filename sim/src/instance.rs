@@ -40,6 +40,8 @@ pub struct Instance {
     busy: u32,
     /// Requests that it ever began to work on.
     pub taken: u32,
+    /// When it last had nothing left to do.
+    pub idle_since: SimTime,
     waiting: VecDeque<(u32, u32)>,
     pub terminated_at: Option<SimTime>,
     pub stop_grace_ns: u64,
@@ -118,6 +120,7 @@ impl Instances {
             workers: *app.workers.get_ref(),
             busy: 0,
             taken: 0,
+            idle_since: 0,
             waiting: VecDeque::new(),
             terminated_at: None,
             stop_grace_ns: app.stop_grace.nanos(),

@@ -211,6 +211,31 @@ fn damage_after_the_first_read_is_found_when_the_file_shows_it() {
 }
 
 #[test]
+fn damage_that_the_file_does_not_show_is_found_by_a_look_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (digest, damaged) = (store.put_bytes(b"precious").unwrap(), b"pr3cious");
+    assert!(store.verify(digest).unwrap());
+    let path = path_of(dir.path(), digest);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, damaged).unwrap();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(modified).unwrap();
+    assert_eq!(store.read(digest, 0, 100).unwrap().1, &damaged[..]);
+    assert!(store.check(digest).unwrap(), "it was verified once");
+    assert!(!store.verify(digest).unwrap());
+    assert!(!path.exists());
+    assert!(!store.verify(digest).unwrap());
+    let report = run_command(&store, BlobCommand::Verify { digest });
+    let present = false;
+    assert_eq!(report, Some(BlobReport::Checked { digest, present }));
+    for count in [1, 0] {
+        let report = run_command(&store, BlobCommand::CountDropped);
+        assert_eq!(report, Some(BlobReport::Dropped { count }));
+    }
+}
+
+#[test]
 fn a_blob_that_is_finished_by_many_at_once_is_kept_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -243,7 +243,7 @@ impl Fetcher {
             BlobReport::Finished { digest, verified } => {
                 self.on_finished(now, digest, verified, &mut progress, fx);
             }
-            BlobReport::Data { .. } => {}
+            BlobReport::Data { .. } | BlobReport::Dropped { .. } => {}
         }
         self.pump(now, fx);
         progress

@@ -4,6 +4,7 @@
 //! looks at them only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::Mirror;
@@ -11,7 +12,7 @@ use tidegate_protocol::{AckRecord, Bytes, Digest, Key, NodeId, Record, Txn, Writ
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Holding {
-    /// Not known yet in this life.
+    /// Not known yet in this life, or no longer.
     Unknown,
     /// Something of it is not here.
     Missing,
@@ -87,6 +88,29 @@ impl Ledger {
 
     pub(crate) fn holds(&self, artifact: &Digest) -> bool {
         self.holding(artifact) == Some(Holding::Held)
+    }
+
+    /// The held artifact that follows one by digest, in a circle; `None`: none is held.
+    pub(crate) fn held_after(&self, artifact: Option<Digest>) -> Option<Digest> {
+        let held = |(digest, known): (&Digest, &Artifact)| {
+            (known.holding == Holding::Held).then_some(*digest)
+        };
+        let rest = match artifact {
+            Some(artifact) => self.artifacts.range((Excluded(artifact), Unbounded)),
+            None => self.artifacts.range(..),
+        };
+        rest.chain(&self.artifacts).find_map(held)
+    }
+
+    /// What is held has to be looked for again; acks stand meanwhile. Returns what that is.
+    pub(crate) fn doubt_held(&mut self) -> Vec<Digest> {
+        let held = self.artifacts.iter_mut().filter_map(|(digest, known)| {
+            (known.holding == Holding::Held).then(|| {
+                known.holding = Holding::Unknown;
+                *digest
+            })
+        });
+        held.collect()
     }
 
     pub(crate) fn is_unusable(&self, artifact: &Digest) -> bool {

@@ -6,7 +6,8 @@
 //! decides which acks stand: it fetches what a version names, writes the ack when all of it
 //! has been verified, and takes it back when the version is gone or the blobs are. After a
 //! restart everything is checked anew; an ack of the former life stands while that goes on
-//! and falls at the first blob that is not there.
+//! and falls at the first blob that is not there. What it holds it looks at again, slowly
+//! and without end: an ack falls as well when a blob has rotted, until it was fetched anew.
 //!
 //! It must never write an ack for an artifact that was not found whole in this life, nor
 //! for a version that it has not seen. Beside that it is the node's sign of life for sync
@@ -16,6 +17,7 @@
 
 mod acks;
 mod ledger;
+mod scrub;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,8 @@ use tidegate_protocol::{
 
 use acks::Acks;
 use ledger::Ledger;
+pub use scrub::Pace;
+use scrub::{Found, Scrub};
 
 /// Settings of an edge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ pub struct EdgeConfig {
     pub commit_timeout: Duration,
     /// Acks written or deleted in one commit.
     pub acks_per_commit: usize,
+    /// How fast held artifacts are looked at again.
+    pub scrub: Pace,
 }
 
 impl EdgeConfig {
@@ -84,6 +90,10 @@ impl EdgeConfig {
             hello_every_welcomed: Duration::from_secs(300),
             commit_timeout: Duration::from_secs(5),
             acks_per_commit: 64,
+            scrub: Pace {
+                pause: Duration::from_secs(1),
+                bytes_per_second: 16 << 20,
+            },
         }
     }
 }
@@ -96,6 +106,7 @@ pub struct Edge {
     fetcher: Fetcher,
     ledger: Ledger,
     acks: Acks,
+    scrub: Scrub,
     beat: u64,
     beat_at: Time,
     hello_at: Time,
@@ -113,6 +124,7 @@ impl Edge {
             mirror,
             ledger: Ledger::default(),
             acks: Acks::default(),
+            scrub: Scrub::new(config.scrub),
             // Readers compare beats for change only.
             beat: rng.u64(),
             beat_at: Time::ZERO,
@@ -219,8 +231,23 @@ impl Edge {
     }
 
     fn on_blob(&mut self, now: Now, report: BlobReport, fx: &mut Effects) {
+        let found = self.scrub.on_blob(now, &report);
         let progress = self.fetcher.on_blob(now, report, fx);
         self.on_progress(progress, fx);
+        match found {
+            Some(Found::Damaged(artifact)) if self.ledger.holds(&artifact) => {
+                fx.mark("a held artifact was found damaged");
+                self.ledger.set_missing(artifact);
+                self.want(now, artifact, fx);
+            }
+            Some(Found::Dropped) => {
+                fx.mark("held artifacts are checked anew");
+                for artifact in self.ledger.doubt_held() {
+                    self.want(now, artifact, fx);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn on_progress(&mut self, progress: Vec<Progress>, fx: &mut Effects) {
@@ -248,6 +275,7 @@ impl Edge {
         self.mirror.on_timer(now, fx);
         self.fetcher.on_timer(now, fx);
         self.acks.on_timer(now, fx);
+        self.scrub.on_timer(now, &self.ledger, fx);
         if now.mono >= self.beat_at {
             self.beat_at = now.mono + self.config.beat_every;
             self.send_beat(fx);
@@ -333,6 +361,7 @@ impl Actor for Edge {
             self.mirror.next_deadline(),
             (self.beat_at, "heartbeat"),
             (self.hello_at, "hello to control"),
+            self.scrub.next_deadline(),
         ];
         let parts = [self.fetcher.next_deadline(), self.acks.next_deadline()];
         own.into_iter().chain(parts.into_iter().flatten()).min()

@@ -1,3 +1,5 @@
+mod scrub;
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -126,6 +126,22 @@ impl Bench {
         effects
     }
 
+    /// Time passes; the store answers, and takes no commits.
+    fn pass_stalled(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.pass((end - self.now).min(5_000));
+            let feed = StoreFeed {
+                session: self.session,
+                after_revision: self.revision,
+                revision: self.revision,
+                ..StoreFeed::default()
+            };
+            let body = Message::StoreFeed(feed);
+            self.event(Event::Message { from: STORE, body });
+        }
+    }
+
     fn decide(&mut self, host: &str) -> Decision {
         self.request(host, false).0
     }
@@ -658,6 +674,27 @@ fn a_store_that_is_gone_changes_nothing_for_warm_traffic() {
     bench.pass(600_000);
     let decision = bench.decide("app.test");
     assert!(matches!(decision, Decision::Forward { .. }));
+}
+
+#[test]
+fn a_store_that_takes_no_commits_changes_nothing_for_warm_traffic() {
+    let mut bench = Bench::with_app();
+    bench.store(&[host_beat(1), running(7, 0)]);
+    bench.pass_stalled(300_000);
+    let decision = bench.decide("app.test");
+    assert!(matches!(decision, Decision::Forward { .. }));
+    bench.finish(&decision, Outcome::Answered);
+    // It takes those of others again, and the host is as dead as before.
+    for _ in 0..5 {
+        bench.store(&[lease()]);
+        bench.pass(5_800);
+    }
+    let decision = bench.decide("app.test");
+    assert!(matches!(decision, Decision::Forward { .. }));
+    bench.finish(&decision, Outcome::Answered);
+    bench.store(&[lease()]);
+    bench.pass(2_000);
+    assert!(matches!(bench.decide("app.test"), Decision::Hold { .. }));
 }
 
 #[test]

@@ -93,6 +93,12 @@ pub enum DriverCommand {
 pub enum BlobCommand {
     /// Is the blob here, whole?
     Check { digest: Digest },
+    /// Is it whole still? Every byte is looked at, whatever was verified before; what is
+    /// damaged is dropped. Answered like `Check`.
+    Verify { digest: Digest },
+    /// How many blobs were dropped because they were damaged, whoever noticed, since this was
+    /// asked last?
+    CountDropped,
     /// Read and decode the manifest of an artifact.
     LoadManifest { digest: Digest },
     /// Add bytes to a blob that is being received. Offset 0 begins anew.

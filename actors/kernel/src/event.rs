@@ -113,6 +113,10 @@ pub enum BlobReport {
         digest: Digest,
         present: bool,
     },
+    /// Blobs that were found damaged, and are gone.
+    Dropped {
+        count: u64,
+    },
     /// `None`: absent, or no manifest.
     Manifest {
         digest: Digest,

@@ -8,7 +8,10 @@
 //! time only.
 //!
 //! A mirror is *live* while the store has answered lately. Silence of others counts only
-//! while it is: a store that cannot be reached must not make every host look dead.
+//! while it is, and while the store is seen to take commits: neither a store that cannot be
+//! reached nor one whose disk is full must make every host look dead. A revision that moves
+//! is the proof, whoever moved it; the lease of a scheduler moves it every few seconds, so
+//! that the death of all hosts is told from a store that takes nothing.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +29,10 @@ const RENEW: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Silence of the store after which the copy is no longer live.
 const STALE: Duration = Duration::from_secs(12);
+/// Time without a commit of anybody after which the store is held to take none. A host that
+/// beats every 5 s has then been silent for 17 s at most, of the 30 s that it may be, and a
+/// gateway node (15 s) for 27 of 45 s: each has time left for one more beat.
+const STALLED: Duration = Duration::from_secs(12);
 
 /// One key that changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +58,10 @@ pub struct Mirror {
     staged_total: Option<usize>,
     heard: Option<Time>,
     live_since: Option<Time>,
+    /// When the store's revision was last seen to move.
+    moved: Option<Time>,
+    /// Since when it has moved without a pause of `STALLED`.
+    moving_since: Time,
     ask_at: Time,
     asked_at: Option<Time>,
     /// The latest revision that is known to exist since the mirror last asked.
@@ -71,6 +82,8 @@ impl Mirror {
             staged_total: None,
             heard: None,
             live_since: None,
+            moved: None,
+            moving_since: Time::ZERO,
             ask_at: Time::ZERO,
             asked_at: None,
             ahead: 0,
@@ -91,13 +104,41 @@ impl Mirror {
         self.loaded && self.heard.is_some_and(|t| now.mono.since(t) < STALE)
     }
 
-    /// How long somebody has been silent whose last sign the mirror received at `heard`:
-    /// counted only from when the mirror last became live, and zero while it is not.
+    /// How long somebody has been silent who writes to the store, and whose last sign the
+    /// mirror received at `heard`: counted only from when the mirror last became live and the
+    /// store began to take commits again, and zero while the one is not or the other takes
+    /// none.
     pub fn silence(&self, now: Now, heard: Time) -> Duration {
+        if self.is_stalled(now) {
+            return Duration::ZERO;
+        }
+        self.unseen(now, heard.max(self.moving_since))
+    }
+
+    /// How long something has not been seen to change, in a mirror that was live all the
+    /// time. Unlike `silence` it also counts while the store takes no commits: whoever is to
+    /// find out whether it does again (a candidate for the lease) must not wait for others
+    /// to.
+    pub fn unseen(&self, now: Now, seen: Time) -> Duration {
         match self.live_since {
-            Some(since) if self.is_live(now) => now.mono.since(heard.max(since)),
+            Some(since) if self.is_live(now) => now.mono.since(seen.max(since)),
             _ => Duration::ZERO,
         }
+    }
+
+    fn is_stalled(&self, now: Now) -> bool {
+        self.moved.is_none_or(|t| now.mono.since(t) >= STALLED)
+    }
+
+    fn move_to(&mut self, now: Now, revision: u64) {
+        if revision == self.revision && self.moved.is_some() {
+            return;
+        }
+        if self.is_stalled(now) {
+            self.moving_since = now.mono;
+        }
+        self.moved = Some(now.mono);
+        self.revision = revision;
     }
 
     /// Revision of the copy.
@@ -165,7 +206,7 @@ impl Mirror {
             return Vec::new();
         }
         let known = self.revision;
-        self.revision = self.revision.max(feed.revision);
+        self.move_to(now, known.max(feed.revision));
         self.loaded = true;
         // A gap stays one, whatever arrives from below it.
         let behind = self.ahead > self.revision;
@@ -223,7 +264,7 @@ impl Mirror {
             .flatten()
             .collect();
         entries.sort_by_key(|entry| entry.revision);
-        self.revision = feed.revision;
+        self.move_to(now, feed.revision);
         self.loaded = true;
         let mut gone = std::mem::take(&mut self.revisions);
         let mut changes = Vec::new();
@@ -497,24 +538,24 @@ mod tests {
     }
 
     #[test]
-    fn silence_counts_only_while_the_mirror_is_live_and_from_when_it_became_so() {
+    fn what_is_unseen_counts_only_while_the_mirror_is_live_and_from_when_it_became_so() {
         let mut b = bench();
-        let silence = |b: &Bench, ms, heard_ms| {
-            let silence = b.mirror.silence(Now::at_ms(ms), Now::at_ms(heard_ms).mono);
-            silence.as_millis()
+        let unseen = |b: &Bench, ms, seen_ms| {
+            let unseen = b.mirror.unseen(Now::at_ms(ms), Now::at_ms(seen_ms).mono);
+            unseen.as_millis()
         };
-        assert_eq!(silence(&b, 5_000, 0), 0);
+        assert_eq!(unseen(&b, 5_000, 0), 0);
         b.ms = 1_000;
         b.feed(changes(0, 1, vec![]));
-        assert_eq!(silence(&b, 4_000, 0), 3_000);
-        assert_eq!(silence(&b, 4_000, 2_500), 1_500);
+        assert_eq!(unseen(&b, 4_000, 0), 3_000);
+        assert_eq!(unseen(&b, 4_000, 2_500), 1_500);
         b.ms = 10_000;
         b.feed(changes(1, 1, vec![]));
-        assert_eq!(silence(&b, 21_000, 0), 20_000, "it was live all the time");
-        assert_eq!(silence(&b, 22_000, 0), 0);
+        assert_eq!(unseen(&b, 21_000, 0), 20_000, "it was live all the time");
+        assert_eq!(unseen(&b, 22_000, 0), 0);
         b.ms = 30_000;
         b.feed(changes(1, 1, vec![]));
-        assert_eq!(silence(&b, 31_000, 0), 1_000);
+        assert_eq!(unseen(&b, 31_000, 0), 1_000);
     }
 
     #[test]
@@ -565,5 +606,65 @@ mod tests {
         let mut b = bench();
         b.feed(changes(0, 3, vec![put("a", 3)]));
         assert_eq!(b.feed(snapshot(3, 0, true, vec![])).0, [gone("a")]);
+    }
+
+    impl Bench {
+        /// Lets the store answer every renewal from a second on, at the revision of that
+        /// second.
+        fn hear(&mut self, seconds: std::ops::RangeInclusive<u64>, revision: fn(u64) -> u64) {
+            for second in seconds {
+                self.ms = second * 1_000;
+                let known = self.mirror.revision();
+                self.feed(changes(known, revision(second), vec![]));
+            }
+        }
+
+        /// Seconds of silence, and seconds unseen, of what was heard at 0.
+        fn silent(&self, ms: u64) -> (u64, u64) {
+            let seconds = |d: Duration| (d.as_nanos() / 1_000_000_000) as u64;
+            let (now, heard) = (Now::at_ms(ms), Time::ZERO);
+            let silence = self.mirror.silence(now, heard);
+            (seconds(silence), seconds(self.mirror.unseen(now, heard)))
+        }
+    }
+
+    #[test]
+    fn silence_counts_while_the_commits_of_anybody_move_the_store() {
+        let mut b = bench();
+        b.hear(0..=40, |second| 1 + second / 3);
+        assert_eq!(b.silent(40_000), (40, 40));
+    }
+
+    #[test]
+    fn nobody_is_silent_while_the_store_takes_nothing_and_counts_anew_afterwards() {
+        let mut b = bench();
+        b.hear(0..=20, |second| 1 + second);
+        assert_eq!(b.silent(31_999), (31, 31));
+        b.hear(21..=32, |_| 21);
+        assert_eq!(b.silent(32_000), (0, 32));
+        b.hear(33..=60, |_| 21);
+        assert_eq!(b.silent(60_000), (0, 60));
+        b.hear(61..=70, |_| 22);
+        assert_eq!(b.silent(70_000), (9, 70));
+        b.hear(71..=100, |second| second);
+        assert_eq!(b.silent(100_000), (39, 100));
+    }
+
+    #[test]
+    fn what_is_loaded_is_no_proof_that_the_store_takes_commits() {
+        let mut b = bench();
+        b.feed(snapshot(9, 0, true, vec![put("a", 4)]));
+        b.hear(1..=30, |_| 9);
+        assert_eq!((b.silent(11_999), b.silent(30_000)), ((11, 11), (0, 30)));
+    }
+
+    #[test]
+    fn a_mirror_that_is_not_live_counts_nothing() {
+        let mut b = bench();
+        b.hear(0..=3, |second| 1 + second);
+        assert_eq!(b.silent(14_999), (14, 14));
+        assert_eq!(b.silent(15_000), (0, 0));
+        b.hear(50..=55, |second| second);
+        assert_eq!(b.silent(55_000), (5, 5));
     }
 }

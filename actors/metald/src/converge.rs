@@ -238,7 +238,7 @@ impl Metald {
         if let Claim::Announced { since, look_at } = instance.claim
             && look_at <= now.mono
         {
-            let unseen = self.mirror.silence(now, since);
+            let unseen = self.mirror.unseen(now, since);
             instance.claim = match self.config.confirm_within.checked_sub(unseen) {
                 Some(left) if !left.is_zero() => Claim::Announced {
                     since,

@@ -2,7 +2,8 @@
 //!
 //! The lease is a record that its holder keeps changing; a candidate that has not seen it
 //! change for `lease_expiry` takes it. No clock is compared with another: each side measures
-//! with its own. What makes it safe is not the lease but the fence: an election writes the
+//! with its own. It counts also while the store takes no commits: the campaign is what finds
+//! out when it does again. What makes it safe is not the lease but the fence: an election writes the
 //! fence record, every slot commit names the fence's revision, and so the store refuses
 //! whoever was elected before. The lease only keeps the peace.
 
@@ -242,7 +243,7 @@ impl Election {
             return false;
         }
         let free = self.lease.is_none() || self.lease_is_mine();
-        free || mirror.silence(now, self.lease_seen) >= config.lease_expiry
+        free || mirror.unseen(now, self.lease_seen) >= config.lease_expiry
     }
 
     fn campaign(

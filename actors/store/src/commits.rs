@@ -154,15 +154,25 @@ mod tests {
     fn a_batch_takes_as_many_as_fit_and_their_bytes_out_of_the_queue() {
         let (mut commits, config) = waiting();
         assert_eq!(lengths(&commits, &config), [3, 12, 0]);
-        let Some(EngineOp::Commit { batch: 9, txns }) = commits.start_batch(&config) else {
+        let Some(EngineOp::Commit { batch: 9, txns }) =
+            commits.start_batch(config.batch_txns_max, &config)
+        else {
             panic!("no batch");
         };
         assert_eq!(txns.len(), 2);
         assert_eq!(lengths(&commits, &config), [1, 4, 2]);
-        assert_eq!(commits.start_batch(&config), None, "one at a time");
+        assert_eq!(
+            commits.start_batch(config.batch_txns_max, &config),
+            None,
+            "one at a time"
+        );
         assert_eq!(commits.finish(8), None);
         assert_eq!(commits.finish(9).map(|w| w.len()), Some(2));
-        assert!(commits.start_batch(&config).is_some());
+        assert!(
+            commits
+                .start_batch(config.batch_txns_max, &config)
+                .is_some()
+        );
         assert_eq!(lengths(&commits, &config), [0, 0, 1]);
     }
 

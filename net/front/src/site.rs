@@ -26,6 +26,8 @@ use crate::refusal;
 /// Files up to this size are kept in memory, and all of them together up to that.
 const SMALL_BYTES_MAX: u64 = 256 * 1024;
 const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What clients wait whose file is being fetched again.
+const RETRY_AFTER_S: u64 = 5;
 /// Manifests kept in memory.
 const SITES_MAX: usize = 256;
 
@@ -101,10 +103,7 @@ impl Sites {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::error!(%artifact, %error, "an artifact that was verified cannot be read");
-                refusal::plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the file cannot be read on this edge",
-                )
+                unreadable()
             }
         }
     }
@@ -232,6 +231,18 @@ impl Sites {
         sites.insert(artifact, Rc::clone(&site));
         Ok(site)
     }
+}
+
+/// The node's edge fetches what its blob store found damaged.
+fn unreadable() -> Response<Answer> {
+    let mut answer = refusal::plain(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this edge cannot read the file and fetches it again; repeat the request",
+    );
+    answer
+        .headers_mut()
+        .insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+    answer
 }
 
 enum Found {

@@ -190,6 +190,7 @@ pub(super) fn first_concerned(world: &World, what: &Happening) -> Option<u32> {
         | Happening::Arrival { .. }
         | Happening::Operator { .. }
         | Happening::Fault { .. }
+        | Happening::AfterCommit { .. }
         | Happening::Checkpoint => None,
     }
 }

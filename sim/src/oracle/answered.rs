@@ -3,10 +3,12 @@
 //!
 //! A request may break when something on its way broke lately (see `excuse.rs`). Without
 //! that, an error other than an early refusal is a violation; so is an instance that turns
-//! connections away because it was told to end before the gateways knew. And nothing excuses
-//! a gateway that has served an app and then does not know its host name.
+//! connections away because it was told to end before the gateways knew, and a refusal for
+//! want of an instance while one has nothing to do and no host seemed dead. And nothing
+//! excuses a gateway that has served an app and then does not know its host name.
 
 use tidegate_kernel::Refusal;
+use tidegate_protocol::InstanceRef;
 
 use super::Findings;
 
@@ -79,6 +81,18 @@ impl Answered {
         }
     }
 
+    /// A request was given up for want of an instance; `idle` is one that ran all the time,
+    /// was well, and had nothing to do.
+    pub fn given_up(&mut self, host: &str, idle: Option<InstanceRef>, findings: &mut Findings) {
+        self.checks += 1;
+        if let Some(instance) = idle {
+            findings.violated(
+                10,
+                format!("a request for {host} was given up while {instance} had nothing to do"),
+            );
+        }
+    }
+
     /// A gateway that served an app, which nobody removed, does not know it any more.
     pub fn unrouted(&mut self, host: &str, why: &Refusal, findings: &mut Findings) {
         self.checks += 1;
@@ -127,11 +141,18 @@ mod tests {
         oracle.silent("a.example", SLACK_NS, &mut findings);
         oracle.killed("v1.0.1", 0, &mut findings);
         oracle.turned_away("v1.0.1", true, &mut findings);
+        oracle.given_up("a.example", None, &mut findings);
         assert_eq!(findings.count(10), 0);
         oracle.silent("a.example", SLACK_NS + 1, &mut findings);
         oracle.killed("v1.0.1", 3, &mut findings);
         oracle.turned_away("v1.0.1", false, &mut findings);
         oracle.unrouted("a.example", &Refusal::UnknownHost, &mut findings);
-        assert_eq!(findings.count(10), 4);
+        let idle = InstanceRef {
+            version: 1,
+            slot: 0,
+            epoch: 1,
+        };
+        oracle.given_up("a.example", Some(idle), &mut findings);
+        assert_eq!(findings.count(10), 5);
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tidegate_kernel::{Decision, FrontCall, Outcome, RequestHead, Ticket, Time};
-use tidegate_protocol::{Address, Role};
+use tidegate_protocol::{Address, Digest, Role};
 
 use super::{CLIENT_JITTER_NS, CONNECT_TIMEOUT_NS, MS, end_of};
+use crate::blob::Opened;
 use crate::draw::exponential;
 use crate::driver::node_of;
 use crate::env::EnvSink;
@@ -17,6 +18,8 @@ use crate::world::World;
 const CLIENT_TRIES_MAX: u8 = 6;
 /// Reading a file and sending it.
 const STATIC_NS: u64 = 60_000;
+/// What a front asks clients to wait whose file is being fetched again.
+const FILE_RETRY_AFTER_S: u16 = 5;
 /// One in so many held clients goes away.
 const LEAVES_PER_MILLION: u32 = 20_000;
 
@@ -210,10 +213,24 @@ impl World {
             } => {
                 self.set_leg(request, ticket, Time(u64::MAX));
                 self.judge_static(request, node, version, artifact);
-                self.next(request, STATIC_NS, RequestStep::Answered);
+                self.serve_file(request, node, version, artifact);
             }
             Decision::Refuse(refusal) => self.answer(request, end_of(&refusal)),
         }
+    }
+
+    /// The front opens a file and sends it; a file that is gone is answered with 503.
+    fn serve_file(&mut self, request: u32, node: usize, version: u64, artifact: Digest) {
+        let env = &mut self.env;
+        let blobs = &mut env.nodes[node].blobs;
+        let opened = blobs.open(artifact, env.stats.requests.sent);
+        if opened != Opened::Gone {
+            self.judge_file(node, version, opened);
+            return self.next(request, STATIC_NS, RequestStep::Answered);
+        }
+        self.env.stats.mark("files that a front found gone");
+        self.requests.get(request).retry_after_s = FILE_RETRY_AFTER_S;
+        self.end_leg(request, Outcome::ClientGone, End::Refused("file gone"));
     }
 
     pub(super) fn set_leg(&mut self, request: u32, ticket: Ticket, deadline: Time) {

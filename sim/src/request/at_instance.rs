@@ -97,6 +97,9 @@ impl World {
         }
         let host = i.host;
         let next = i.served();
+        if i.in_flight() == 0 {
+            i.idle_since = self.env.now;
+        }
         if i.is_drained() {
             self.env.exit_soon(instance, 5 * MS);
         }

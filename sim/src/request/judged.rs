@@ -4,6 +4,7 @@ use tidegate_kernel::{Decision, Refusal, Time};
 use tidegate_protocol::{Digest, InstanceRef, Key, Record};
 
 use super::MS;
+use crate::blob::Opened;
 use crate::clock::SimTime;
 use crate::instance::Phase;
 use crate::oracle::End;
@@ -44,6 +45,21 @@ impl World {
         oracles.verified.routed(node, version, holds, findings);
         let own = env.ledger.artifact(version) == Some(artifact);
         oracles.right_version.answered_from(version, own, findings);
+    }
+
+    /// A front sends a file.
+    pub(super) fn judge_file(&mut self, node: usize, version: u64, opened: Opened) {
+        let env = &mut self.env;
+        let rotten_ns = match opened {
+            Opened::Rotten(since) => env.now - since,
+            Opened::Whole | Opened::Gone => return,
+        };
+        env.stats.mark("rotten files served");
+        let blobs = env.nodes[node].blobs.count();
+        let oracles = &mut env.oracles;
+        let findings = &mut oracles.findings;
+        let verified = &mut oracles.verified;
+        verified.served_rotten(node, version, rotten_ns, blobs, findings);
     }
 
     #[inline]
@@ -150,6 +166,7 @@ impl World {
                 r.retry_after_s = u16::try_from(wait).unwrap_or(u16::MAX);
                 let held = r.held_since.map_or(0, |since| now - since);
                 overload.refused(host, refusal, held, findings);
+                self.judge_given_up(request, refusal);
             }
             Decision::Hold { .. } => self.judge_held(request),
             Decision::Static { .. } => {}

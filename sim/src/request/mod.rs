@@ -11,6 +11,7 @@
 mod at_gateway;
 mod at_instance;
 mod ending;
+mod given_up;
 mod judged;
 
 use tidegate_kernel::{Refusal, Ticket, Time};

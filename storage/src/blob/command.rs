@@ -15,6 +15,14 @@ pub fn run_command(store: &BlobStore, command: BlobCommand) -> Option<BlobReport
             let present = logged(digest, store.check(digest)).unwrap_or(false);
             Some(BlobReport::Checked { digest, present })
         }
+        BlobCommand::Verify { digest } => {
+            let present = logged(digest, store.verify(digest)).unwrap_or(false);
+            Some(BlobReport::Checked { digest, present })
+        }
+        BlobCommand::CountDropped => {
+            let count = store.take_dropped();
+            Some(BlobReport::Dropped { count })
+        }
         BlobCommand::LoadManifest { digest } => {
             let manifest = logged(digest, store.load_manifest(digest)).flatten();
             Some(BlobReport::Manifest { digest, manifest })

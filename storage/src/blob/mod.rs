@@ -6,7 +6,8 @@
 //! reads of a whole blob verify what they return; ranged reads verify the whole file first,
 //! once for each process and state of the file (size and time of change), since the
 //! receiver of ranges verifies the sum of them anyway. A blob that is found damaged is
-//! dropped, so that it can be fetched anew.
+//! dropped, so that it can be fetched anew. What rots without a change of the file's state
+//! is found by `verify`, which believes nothing; the node's edge calls it round and round.
 //!
 //! One process at a time has the store open; inside it, any number of threads. A first
 //! ranged read costs a pass over the file, a finish a pass and two fsyncs.
@@ -57,6 +58,8 @@ pub struct BlobStore {
     receiving: Mutex<Receiving>,
     finished: Condvar,
     names: AtomicU64,
+    /// Blobs that were found damaged, and that nobody was told of.
+    dropped: AtomicU64,
     _lock: File,
 }
 
@@ -93,6 +96,7 @@ impl BlobStore {
             receiving: Mutex::default(),
             finished: Condvar::new(),
             names: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             _lock: lock,
         };
         let staging = store.staging();
@@ -143,6 +147,10 @@ impl BlobStore {
 
     fn is_known(&self, digest: &Digest, state: FileState) -> bool {
         held(&self.verified).get(digest) == Some(&state)
+    }
+
+    fn doubt(&self, digest: &Digest) {
+        held(&self.verified).remove(digest);
     }
 
     fn know(&self, digest: Digest, state: FileState) {

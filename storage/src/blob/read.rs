@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use sha2::{Digest as _, Sha256};
 use tidegate_protocol::limits::{BLOB_CHUNK_BYTES, MANIFEST_BYTES_MAX};
@@ -21,6 +22,18 @@ impl BlobStore {
             Err(BlobError::Missing(_) | BlobError::Damaged(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the blob is here and whole, by a look at every byte of it: what was verified
+    /// before does not count. A damaged one is dropped.
+    pub fn verify(&self, digest: Digest) -> Result<bool, BlobError> {
+        self.doubt(&digest);
+        self.check(digest)
+    }
+
+    /// How many blobs were dropped as damaged since this was asked last.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
     }
 
     /// Size of the blob, and its bytes from `offset`: at most `bytes_max`, and at most
@@ -126,7 +139,10 @@ impl BlobStore {
     fn drop_damaged(&self, digest: Digest) -> BlobError {
         tracing::error!(%digest, place = %self.root.display(), "a blob is damaged and is dropped");
         match self.remove(digest) {
-            Ok(()) => BlobError::Damaged(digest),
+            Ok(()) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                BlobError::Damaged(digest)
+            }
             Err(error) => error,
         }
     }

@@ -67,6 +67,17 @@ fn a_refused_campaign_is_tried_again() {
     assert_eq!(first, second);
 }
 
+/// Whether the store takes commits again is found out by trying, not by waiting for others.
+#[test]
+fn a_lease_expires_also_while_the_store_takes_no_commits() {
+    let mut bench = standby();
+    for refusals in 0..3 {
+        assert_eq!(bench.pass(9_000), [], "after {refusals}");
+        let (id, _) = commit_in(&bench.acts_within(2_000));
+        assert_eq!(bench.answer(id, Outcome::Refused("disk full".into())), []);
+    }
+}
+
 #[test]
 fn an_election_whose_answer_is_lost_is_learnt_from_the_feed() {
     let mut bench = Bench::standby();

@@ -211,6 +211,21 @@ impl Bench {
         effects
     }
 
+    /// Lets time pass while somebody writes to every partition every ten seconds or sooner.
+    pub(super) fn wait_written(&mut self, ms: u64) -> Vec<Effect> {
+        let end = self.now_ms + ms;
+        let mut effects = Vec::new();
+        while self.now_ms < end {
+            for region in 0..2 {
+                let key = Key::Instances(NodeId(99));
+                let record = Record::Instances(InstancesRecord::default());
+                effects.extend(self.put(store_of(region), key, record));
+            }
+            effects.extend(self.wait((end - self.now_ms).min(10_000)));
+        }
+        effects
+    }
+
     /// A gateway whose beat is new.
     pub(super) fn beat(&mut self, region: usize, node: u32, beat: u64) -> Vec<Effect> {
         let record = gateway(region, node, beat);

@@ -219,9 +219,24 @@ fn gateways_are_peers_elsewhere_until_they_fall_silent() {
         txn(vec![(key.clone(), Some(peer("10.0.0.99:7")), 1)])
     );
     bench.settle(effects);
-    assert_eq!(bench.wait(44_000), []);
-    let effects = bench.wait(6_000);
+    assert_eq!(bench.wait_written(44_000), []);
+    let effects = bench.wait_written(6_000);
     assert_eq!(commit_to(&effects, SYD).1, txn(vec![(key, None, 2)]));
+}
+
+#[test]
+fn the_silence_of_a_store_that_takes_no_commits_is_not_its_gateways() {
+    let mut bench = Bench::new();
+    let effects = bench.beat(0, 20, 1);
+    bench.settle(effects);
+    assert_eq!(bench.wait(120_000), []);
+    assert_eq!(bench.wait_written(44_000), []);
+    let key = Key::Peer {
+        region: "mel".into(),
+        node: NodeId(20),
+    };
+    let effects = bench.wait_written(6_000);
+    assert_eq!(commit_to(&effects, SYD).1, txn(vec![(key, None, 1)]));
 }
 
 #[test]

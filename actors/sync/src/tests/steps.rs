@@ -147,11 +147,11 @@ fn a_silent_edge_is_not_waited_for() {
     bench.settle(effects);
     assert_eq!(bench.ack(0, 20, 1), []);
     for beat in 2..5 {
-        assert_eq!(bench.wait(10_000), []);
+        assert_eq!(bench.wait_written(10_000), []);
         assert_eq!(bench.beat(0, 20, beat), []);
     }
-    assert_eq!(bench.wait(14_000), []);
-    let effects = bench.wait(6_000);
+    assert_eq!(bench.wait_written(14_000), []);
+    let effects = bench.wait_written(6_000);
     commit_to(&effects, MAIN);
 }
 
