@@ -32,10 +32,11 @@ struct Blobs {
 impl Blobs {
     fn run(&mut self, command: BlobCommand, truth: &BTreeMap<Digest, Bytes>) -> Option<BlobReport> {
         Some(match command {
-            BlobCommand::Check { digest } => BlobReport::Checked {
+            BlobCommand::Check { digest } | BlobCommand::Verify { digest } => BlobReport::Checked {
                 digest,
                 present: self.whole.contains_key(&digest),
             },
+            BlobCommand::CountDropped => BlobReport::Dropped { count: 0 },
             BlobCommand::LoadManifest { digest } => BlobReport::Manifest {
                 digest,
                 manifest: self
