@@ -1,12 +1,13 @@
 //! When the oracles look at everything: every few seconds, when the world has to be well,
 //! and at the end.
 
-use tidegate_protocol::{AppKind, DeployStep, Key, NodeId, Record, VersionSpec};
+use tidegate_protocol::{AppKind, DeployStep, Key, NodeId, Record, SlotRecord, VersionSpec};
 
 use crate::cells::{AnyCell, HOP_PORT};
 use crate::driver::{behaviour_of, endpoint};
 use crate::env::Env;
 use crate::happening::Happening;
+use crate::instance::Phase;
 use crate::oracle::converged::{GatewayNode, Serving};
 use crate::oracle::orphans::Running;
 use crate::plan::Change;
@@ -149,6 +150,20 @@ impl World {
             converged.check_peers(name, &gateways, view, findings);
         }
         oracles.converged.check_gateways(main, &serving, findings);
+    }
+
+    /// The store holds that a slot was taken back from an instance that ran.
+    pub(crate) fn judge_taken_back(&mut self, region: usize, slot: &SlotRecord) {
+        let env = &mut self.env;
+        let seemed_dead = self.excuses.hosts(1 << region, env.now);
+        let host = env.topology.index(NodeId(slot.host));
+        let serves = host.filter(|host| env.nodes[*host].up).is_some_and(|host| {
+            let instance = env.instances.find(host, slot.instance());
+            instance.is_some_and(|i| env.instances.get(i).phase == Phase::Ready)
+        });
+        let oracles = &mut env.oracles;
+        let (orphans, findings) = (&mut oracles.orphans, &mut oracles.findings);
+        orphans.taken_back(slot.instance(), serves && !seemed_dead, findings);
     }
 
     /// Whether a host was struck by such a fault.

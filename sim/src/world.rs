@@ -397,6 +397,11 @@ impl World {
         env.oracles
             .one_owner
             .slot_written(region, before, slot, max, findings);
+        let taken_back = before.filter(|b| b.state() == SlotState::Running && b.epoch < slot.epoch);
+        if let Some(before) = taken_back {
+            self.judge_taken_back(region, before);
+        }
+        let env = &mut self.env;
         let claim = (region, slot.instance());
         match slot.state() {
             SlotState::Starting => {

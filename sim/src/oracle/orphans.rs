@@ -2,7 +2,9 @@
 //! version, no lease that nobody renews, and nothing left of a project that was removed.
 //!
 //! In a living system each of these exists for a moment, so each is noted when it is first
-//! seen after the faults and counts when it is still there after the bound.
+//! seen after the faults and counts when it is still there after the bound. Judged at all
+//! times: no slot is taken back from an instance that serves, unless its host may have
+//! seemed dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +49,18 @@ impl Orphans {
         let mut seen = orphans(running, edges, partition);
         seen.extend(self.still_lease(region, partition, findings.at));
         self.note(region, seen, bound_ns, findings);
+    }
+
+    /// A slot was taken back from an instance; `serves`: it does, and no fault has kept its
+    /// host from being heard.
+    pub fn taken_back(&mut self, instance: InstanceRef, serves: bool, findings: &mut Findings) {
+        self.checks += 1;
+        if serves {
+            findings.violated(
+                14,
+                format!("the slot of {instance} was taken back from a host that was well"),
+            );
+        }
     }
 
     /// Looks at the main store after the faults.
@@ -255,6 +269,15 @@ mod tests {
             findings.at = second * SECOND;
             oracle.check("syd", (&[], &[]), &view, 30 * SECOND, &mut findings);
         }
+        assert_eq!(findings.count(14), 1);
+    }
+    #[test]
+    fn a_slot_that_is_taken_from_an_instance_that_serves_is_found() {
+        let (mut oracle, mut findings) = (Orphans::default(), Findings::default());
+        let instance = running(3).instance;
+        oracle.taken_back(instance, false, &mut findings);
+        assert_eq!(findings.count(14), 0);
+        oracle.taken_back(instance, true, &mut findings);
         assert_eq!(findings.count(14), 1);
     }
 }
