@@ -100,6 +100,8 @@ def unit_phase(work, args):
     total = judge(work, "unit", pending(work, plan, "unit", args, {"planted"}), lambda m: unit(work, plan, m))
     alone = lambda m: by_itself(work, plan, m, ["test", "--lib", "--tests", "-p", m["package"]], lambda: {"caught": None})
     work.jobs = 1
+    if not args.alone:
+        return total
     return {"chosen": total, "alone": judge(work, "unit", pending(work, plan, "unit", args, {"alone"}), alone)}
 
 
@@ -109,6 +111,8 @@ def swarm_phase(work, args):
     todo = lambda state: [m for m in pending(work, plan, "swarm", args, {state}) if m["key"] in missed]
     total = judge(work, "swarm", todo("planted"), lambda m: swarm(work, args, m))
     work.jobs = 1
+    if not args.alone:
+        return total
     target = Path(work.env["CARGO_TARGET_DIR"]) / "debug/tidegate-sim"
 
     def alone(m):

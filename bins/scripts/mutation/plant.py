@@ -232,7 +232,7 @@ def retest(work, args):
     plan["commit"] = checked(["git", "rev-parse", "HEAD"], cwd=REPO).strip()
     files = export(work, plan["commit"])
     packages = sorted({m["package"] for m in mutants})
-    for package in dependents_first(packages):
+    for package in filter(work.only.search, dependents_first(packages)):
         directory = "actors/" + package.removeprefix("tidegate-")
         mine = {f: content for f, content in files.items() if f.startswith(directory + "/")}
         roots = {f for f in mine if is_root(f)} | {m["file"] for m in mutants if m["package"] == package}
