@@ -34,27 +34,52 @@ def rate(count):
     return f"{100 * (viable - count[None]) / viable:.1f} %" if viable else "–"
 
 
-def table(work, args):
-    plan = work.plan()
+def counted(verdicts):
+    """{crate: {verdict: number}}, and all of them together."""
     crates = defaultdict(Counter)
-    missed = []
-    for m, verdict in finals(work, plan):
+    for m, verdict in verdicts:
         for row in (m["package"].removeprefix("tidegate-"), "all"):
             crates[row][verdict] += 1
-        if verdict is None:
-            missed.append(m["key"])
-    order = sorted(crates, key=lambda c: (c == "all", c))
-    seen = sorted({v for c in crates.values() for v in c} - {None, "compiler", "unit", "not asked"}, key=lambda v: (isinstance(v, str), v))
-    rows = []
-    for c in order:
-        n = crates[c]
-        rows.append([c, n.total(), n["compiler"], n["not asked"], n["unit"], *(n[v] or "" for v in seen), n[None], rate(n)])
-    heads = ["crate", "mutants", "compiler", "not asked", "unit test", *(f"g{v}" if isinstance(v, int) else v for v in seen),
-             "missed", "caught of those asked"]
-    text = markdown(heads, rows) + "\n\n" + explained(missed)
-    write_between(args.doc, f"Measured at `{plan['commit'][:12]}`.\n\n{text}")
-    return {"crates": {c: {str(k): v for k, v in n.items()} for c, n in crates.items()},
-            "rate": rate(crates["all"]), "missed": missed}
+    return {c: crates[c] for c in sorted(crates, key=lambda c: (c == "all", c))}
+
+
+def oracles_in(crates):
+    """The guarantees and other ends by which a swarm caught something, in order."""
+    seen = {v for count in crates.values() for v in count} - {None, "compiler", "unit", "not asked"}
+    return sorted(seen, key=lambda v: (isinstance(v, str), v))
+
+
+def label(verdict):
+    return f"g{verdict}" if isinstance(verdict, int) else verdict
+
+
+def table(work, args):
+    plan = work.plan()
+    verdicts = list(finals(work, plan))
+    missed = [m["key"] for m, verdict in verdicts if verdict is None]
+    crates = counted(verdicts)
+    seen = oracles_in(crates)
+    first = ["compiler", "not asked", "unit"]
+    heads = ["crate", "mutants", "compiler", "not asked", "unit test", *map(label, seen), "missed", "caught of those asked"]
+    rows = [[c, n.total(), *(n[v] or "" for v in first + seen), n[None], rate(n)] for c, n in crates.items()]
+    parts = [f"Measured at `{plan['commit'][:12]}`.", markdown(heads, rows)]
+    if sampled := work.verdicts("sample"):
+        parts += ["### The swarm alone", SAMPLE, sample(plan, sampled)]
+    parts += ["### Missed", explained(missed)]
+    write_between(args.doc, "\n\n".join(parts))
+    return {"rate": rate(crates["all"]), "crates": {c: {str(k): v for k, v in n.items()} for c, n in crates.items()},
+            "missed": missed}
+
+
+SAMPLE = ("A sample of the viable mutants, taken evenly over the files, and what the swarm says of them when no test "
+          "is asked: the power of the oracles by themselves.")
+
+
+def sample(plan, verdicts):
+    crates = counted((m, verdicts[m["key"]]["caught"]) for m in plan["mutants"] if m["key"] in verdicts)
+    seen = oracles_in(crates)
+    heads = ["crate", "sampled", *map(label, seen), "missed", "caught"]
+    return markdown(heads, [[c, n.total(), *(n[v] or "" for v in seen), n[None], rate(n)] for c, n in crates.items()])
 
 
 def explained(missed):

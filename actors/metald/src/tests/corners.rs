@@ -2,8 +2,12 @@
 
 use tidegate_kernel::{Actor as _, Duration, Load};
 
+use tidegate_protocol::SlotState;
+
 use super::rig::Rig;
+use super::words::{instance, lease, slot};
 use crate::alarms::Subject;
+use crate::recovery::Phase;
 
 #[test]
 fn the_load_is_that_of_its_fetcher_and_of_log_reads() {
@@ -46,4 +50,36 @@ fn a_host_that_will_not_beat_breaks_an_invariant() {
     let mut rig = Rig::running(1);
     rig.metald.alarms.set(Subject::HostBeat, None);
     rig.metald.check();
+}
+
+#[test]
+fn a_provision_that_overtakes_the_feed_is_not_ended_by_an_older_slot_of_this_host() {
+    let mut rig = Rig::running(1);
+    rig.provision(slot(2, SlotState::Starting));
+    let wanted = |rig: &Rig| {
+        let lives = rig.metald.instances.iter();
+        let wanted = lives.filter(|(_, instance)| instance.state.is_wanted());
+        wanted.map(|(life, _)| life.epoch).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&rig), [2]);
+    // Something else of the region changes; the slot is still the older one here.
+    let (lease_key, lease) = lease();
+    rig.put(lease_key, lease);
+    assert_eq!(wanted(&rig), [2]);
+}
+
+#[test]
+fn what_starts_while_it_recovers_is_known_by_its_newest_word() {
+    let mut rig = Rig::started();
+    rig.inventory(&[instance(1), instance(2)]);
+    rig.report_started(1);
+    let mut left: Vec<_> = match &rig.metald.phase {
+        Phase::Recovering { inventory } => {
+            let found = inventory.as_deref().unwrap_or_default();
+            found.iter().map(|i| i.instance.epoch).collect()
+        }
+        Phase::Serving => panic!("the store has not answered"),
+    };
+    left.sort_unstable();
+    assert_eq!(left, [1, 2]);
 }
