@@ -9,6 +9,13 @@ use super::words::{instance, lease, slot};
 use crate::alarms::Subject;
 use crate::recovery::Phase;
 
+/// Epochs of the instances that are to run.
+fn wanted(rig: &Rig) -> Vec<u64> {
+    let lives = rig.metald.instances.iter();
+    let wanted = lives.filter(|(_, instance)| instance.state.is_wanted());
+    wanted.map(|(life, _)| life.epoch).collect()
+}
+
 #[test]
 fn the_load_is_that_of_its_fetcher_and_of_log_reads() {
     let rig = Rig::running(1);
@@ -56,11 +63,6 @@ fn a_host_that_will_not_beat_breaks_an_invariant() {
 fn a_provision_that_overtakes_the_feed_is_not_ended_by_an_older_slot_of_this_host() {
     let mut rig = Rig::running(1);
     rig.provision(slot(2, SlotState::Starting));
-    let wanted = |rig: &Rig| {
-        let lives = rig.metald.instances.iter();
-        let wanted = lives.filter(|(_, instance)| instance.state.is_wanted());
-        wanted.map(|(life, _)| life.epoch).collect::<Vec<_>>()
-    };
     assert_eq!(wanted(&rig), [2]);
     // Something else of the region changes; the slot is still the older one here.
     let (lease_key, lease) = lease();
@@ -82,4 +84,22 @@ fn what_starts_while_it_recovers_is_known_by_its_newest_word() {
     };
     left.sort_unstable();
     assert_eq!(left, [1, 2]);
+}
+
+#[test]
+fn an_instance_that_was_announced_ends_when_the_slot_goes_on_elsewhere() {
+    let mut rig = Rig::serving();
+    rig.provision(slot(1, SlotState::Starting));
+    assert_eq!(wanted(&rig), [1]);
+    let mut elsewhere = slot(2, SlotState::Starting);
+    elsewhere.host += 1;
+    rig.put_slot(elsewhere);
+    assert_eq!(wanted(&rig), [0; 0]);
+}
+
+#[test]
+fn an_end_that_is_told_twice_is_reported_once() {
+    let mut rig = Rig::running(1);
+    assert_ne!(rig.report_exited(1, "exit code 1"), []);
+    assert_eq!(rig.report_exited(1, "exit code 1"), []);
 }
