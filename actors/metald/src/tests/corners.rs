@@ -5,7 +5,7 @@ use tidegate_kernel::{Actor as _, Duration, Load};
 use tidegate_protocol::SlotState;
 
 use super::rig::Rig;
-use super::words::{instance, lease, slot};
+use super::words::{instance, slot};
 use crate::alarms::Subject;
 use crate::recovery::Phase;
 
@@ -57,17 +57,6 @@ fn a_host_that_will_not_beat_breaks_an_invariant() {
     let mut rig = Rig::running(1);
     rig.metald.alarms.set(Subject::HostBeat, None);
     rig.metald.check();
-}
-
-#[test]
-fn a_provision_that_overtakes_the_feed_is_not_ended_by_an_older_slot_of_this_host() {
-    let mut rig = Rig::running(1);
-    rig.provision(slot(2, SlotState::Starting));
-    assert_eq!(wanted(&rig), [2]);
-    // Something else of the region changes; the slot is still the older one here.
-    let (lease_key, lease) = lease();
-    rig.put(lease_key, lease);
-    assert_eq!(wanted(&rig), [2]);
 }
 
 #[test]
