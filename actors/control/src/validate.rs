@@ -461,7 +461,9 @@ mod tests {
             let label = "a".repeat(63);
             r.hosts = vec![format!("{label}.{label}.{label}.{}", "a".repeat(61))];
         });
-        refused("hosts: `aaa", |r, _| r.hosts = vec!["a.".repeat(200) + "a"]);
+        refused("hosts: `a.a.a", |r, _| {
+            r.hosts = vec!["a.".repeat(200) + "a"]
+        });
         refused("instances_max: 4294967295", |_, s| {
             s.instances_max = u32::MAX
         });

@@ -195,3 +195,95 @@ fn too_short(length: usize) -> Malformed {
         ..Malformed::new(length, reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{frame, put, put_frame, put_preamble};
+    use tidegate_protocol::{Address, NodeId, Role};
+
+    /// A header, a snapshot and then these frames.
+    fn recording(frames: &[Vec<u8>]) -> Vec<u8> {
+        let header = Header {
+            actor: Address::new(NodeId(7), Role::Gateway, 3),
+            build: "1.2.3".into(),
+            life: 0,
+            segment: 0,
+            inputs_before: 5,
+            inputs_lost: 0,
+            begun_unix_ms: 0,
+        };
+        let mut bytes = Vec::new();
+        put_preamble(&mut bytes);
+        put_frame(&mut bytes, Kind::Header, |to| put(to, &header)).unwrap();
+        bytes.extend(frame(Kind::Snapshot, b"state").unwrap());
+        bytes.extend(frames.concat());
+        bytes
+    }
+
+    fn event(input: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let fill = |to: &mut Vec<u8>| {
+            put(to, &Now::at_ms(1))?;
+            to.extend_from_slice(input);
+            Ok(())
+        };
+        put_frame(&mut bytes, Kind::Event, fill).unwrap();
+        bytes
+    }
+
+    fn outcome() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let done = StepDigest {
+            effects: 1,
+            hash: 2,
+        };
+        crate::format::put_outcome(&mut bytes, done).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_snapshot_is_where_it_is_said_to_be() {
+        let bytes = recording(&[]);
+        let read = Recording::read(&bytes).unwrap();
+        assert_eq!(read.snapshot(), b"state");
+        assert_eq!(bytes[read.snapshot_at()..], *b"state");
+        assert_eq!(read.length(), bytes.len());
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_read_is_named_at_its_bytes() {
+        let bytes = recording(&[event(&[250])]);
+        let read = Recording::read(&bytes).unwrap();
+        let step = &read.steps()[0];
+        assert_eq!((step.number, step.done), (6, None));
+        let error = step.input::<()>().unwrap_err();
+        assert_eq!(error.offset, step.offset + FRAME_HEAD);
+    }
+
+    #[test]
+    fn frames_come_in_the_order_that_a_writer_makes() {
+        let (event, outcome) = (event(&[0]), outcome());
+        let whole = recording(&[event.clone(), outcome.clone(), event.clone()]);
+        assert_eq!(Recording::read(&whole).unwrap().steps().len(), 2);
+        for frames in [
+            &[outcome.clone()][..],
+            &[event.clone(), event.clone()],
+            &[event, outcome.clone(), outcome],
+        ] {
+            let bytes = recording(frames);
+            let error = Recording::read(&bytes).unwrap_err();
+            assert!(error.reason.contains("where none can be"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_recording_begins_with_its_header() {
+        let mut bytes = Vec::new();
+        put_preamble(&mut bytes);
+        bytes.extend(frame(Kind::Snapshot, b"").unwrap());
+        let error = Recording::read(&bytes).unwrap_err();
+        assert!(error.reason.contains("instead of"), "{error}");
+        assert_eq!(error.offset, FRAMES_AT);
+    }
+}

@@ -345,3 +345,43 @@ fn a_state_that_is_too_large_is_not_recorded() {
     drop(writer);
     assert!(segments.into_inner().is_empty());
 }
+
+/// Takes a segment now and then, and notes what was lost before it.
+#[derive(Default)]
+struct Losses {
+    lost: Vec<u64>,
+    ready: std::rc::Rc<std::cell::Cell<bool>>,
+}
+
+impl Out for Losses {
+    fn is_ready(&self) -> bool {
+        self.ready.get()
+    }
+    fn begin(&mut self, _: Vec<u8>, inputs_lost: u64) {
+        self.lost.push(inputs_lost);
+    }
+    fn append(&mut self, _: &[u8]) -> bool {
+        true
+    }
+    fn give_up(&mut self, _: &str) {}
+}
+
+#[test]
+fn what_was_lost_is_told_with_the_next_segment_and_given_back_at_the_end() {
+    let mut writer = Writer::new(subject(), LIMITS, Losses::default());
+    let mut cell = counter();
+    for _ in 0..3 {
+        writer.step(&mut cell, Now::at_ms(1), message(), &mut Nowhere);
+    }
+    let Losses { lost, .. } = writer.finish();
+    assert_eq!(lost, [0; 0]);
+
+    let losses = Losses::default();
+    let ready = losses.ready.clone();
+    let mut writer = Writer::new(subject(), LIMITS, losses);
+    for step in 0..4 {
+        ready.set(step == 3);
+        writer.step(&mut cell, Now::at_ms(1), message(), &mut Nowhere);
+    }
+    assert_eq!(writer.finish().lost, [3]);
+}

@@ -267,4 +267,21 @@ mod tests {
         assert!(all.find(address(1)).is_none());
         assert!(all.find(address(2)).is_some());
     }
+
+    #[test]
+    #[should_panic(expected = "assertion")]
+    fn a_request_of_nobody_breaks_an_invariant() {
+        let mut subscribers = subscribers(&[]);
+        subscribers.by_request.insert(1, 0);
+        subscribers.check(8);
+    }
+
+    #[test]
+    fn lengths_are_kept_while_some_prefix_has_them() {
+        let mut subscribers = subscribers(&[(1, &["slot/"]), (2, &["host/", "ack/"])]);
+        subscribers.remove(address(1));
+        assert_eq!(subscribers.lengths.get(&5), Some(&1));
+        subscribers.remove(address(2));
+        assert!(subscribers.lengths.is_empty());
+    }
 }

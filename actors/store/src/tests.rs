@@ -600,3 +600,24 @@ fn subscribers_are_bounded_and_the_silent_make_room() {
         [ask_snapshot(b.request + 1, "slot/")]
     );
 }
+
+#[test]
+fn the_load_is_that_of_its_queues() {
+    let mut b = bench();
+    b.watch(GATEWAY, 1, "slot/", 0);
+    b.commit(METALD, 1);
+    b.commit(METALD, 2);
+    let lengths: Vec<_> = b.store.load().iter().map(|l| (l.queue, l.length)).collect();
+    assert_eq!(lengths[0], ("commits", 1));
+    assert_eq!(lengths[2], ("commits at the engine", 1));
+    assert_eq!(lengths[3], ("subscribers", 1));
+}
+
+#[test]
+#[should_panic(expected = "nobody sweeps")]
+fn a_subscriber_that_is_never_swept_breaks_an_invariant() {
+    let mut b = bench();
+    b.watch(GATEWAY, 1, "slot/", 0);
+    b.store.sweep_at = None;
+    b.store.check();
+}

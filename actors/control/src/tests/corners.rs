@@ -88,9 +88,8 @@ fn writes_of_two_projects_that_count_nothing_go_side_by_side() {
 #[test]
 fn an_activation_and_a_repeated_deploy_tell_all_that_is_known() {
     let mut bench = Bench::new();
-    for id in 1..=2 {
-        bench.carry_out(create("hello", "k"));
-        bench.carry_out(create("hello", ""));
+    for (id, key) in [(1, "k"), (2, "")] {
+        bench.carry_out(create("hello", key));
         bench.cut_over(id);
     }
     let reply = bench.carry_out(activate("hello", 1, true));

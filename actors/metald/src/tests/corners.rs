@@ -2,8 +2,19 @@
 
 use tidegate_kernel::{Actor as _, Duration, Load};
 
+use tidegate_protocol::SlotState;
+
 use super::rig::Rig;
+use super::words::{instance, slot};
 use crate::alarms::Subject;
+use crate::recovery::Phase;
+
+/// Epochs of the instances that are to run.
+fn wanted(rig: &Rig) -> Vec<u64> {
+    let lives = rig.metald.instances.iter();
+    let wanted = lives.filter(|(_, instance)| instance.state.is_wanted());
+    wanted.map(|(life, _)| life.epoch).collect()
+}
 
 #[test]
 fn the_load_is_that_of_its_fetcher_and_of_log_reads() {
@@ -46,4 +57,38 @@ fn a_host_that_will_not_beat_breaks_an_invariant() {
     let mut rig = Rig::running(1);
     rig.metald.alarms.set(Subject::HostBeat, None);
     rig.metald.check();
+}
+
+#[test]
+fn what_starts_while_it_recovers_is_known_by_its_newest_word() {
+    let mut rig = Rig::started();
+    rig.inventory(&[instance(1), instance(2)]);
+    rig.report_started(1);
+    let mut left: Vec<_> = match &rig.metald.phase {
+        Phase::Recovering { inventory } => {
+            let found = inventory.as_deref().unwrap_or_default();
+            found.iter().map(|i| i.instance.epoch).collect()
+        }
+        Phase::Serving => panic!("the store has not answered"),
+    };
+    left.sort_unstable();
+    assert_eq!(left, [1, 2]);
+}
+
+#[test]
+fn an_instance_that_was_announced_ends_when_the_slot_goes_on_elsewhere() {
+    let mut rig = Rig::serving();
+    rig.provision(slot(1, SlotState::Starting));
+    assert_eq!(wanted(&rig), [1]);
+    let mut elsewhere = slot(2, SlotState::Starting);
+    elsewhere.host += 1;
+    rig.put_slot(elsewhere);
+    assert_eq!(wanted(&rig), [0; 0]);
+}
+
+#[test]
+fn an_end_that_is_told_twice_is_reported_once() {
+    let mut rig = Rig::running(1);
+    assert_ne!(rig.report_exited(1, "exit code 1"), []);
+    assert_eq!(rig.report_exited(1, "exit code 1"), []);
 }

@@ -112,3 +112,38 @@ fn a_former_version_is_kept_awake_for_the_rollback_window_only() {
     assert!(version.may_be_rolled_back_to(Now::at_ms(0).mono, window));
     assert!(!version.may_be_rolled_back_to(end, window));
 }
+
+#[test]
+fn instances_that_run_keep_others_of_their_version_out_of_their_zone() {
+    // By its occupied share, host 5 would come first.
+    let mut bench = Bench::active(&[
+        version(7),
+        version(8),
+        running(7, 0, 1, 5),
+        free(7, 1, 0),
+        running(8, 0, 1, 6),
+        host_in(5, "a", 100),
+        host_in(6, "b", 10),
+    ]);
+    assert_eq!(claims(&bench.wake(GATEWAY, 7, 3)), [(7, 1, 1, 6)]);
+}
+
+#[test]
+fn a_claim_that_was_fed_and_answered_counts_once() {
+    let mut bench = Bench::active(&[version(7), free(7, 0, 0), free(7, 1, 0), host(5, 10)]);
+    let claim = bench.wake(GATEWAY, 7, 1);
+    assert_eq!(claims(&claim), [(7, 0, 1, 5)]);
+    bench.apply(&claim);
+    assert_eq!(claims(&bench.wake(GATEWAY, 7, 3)), [(7, 1, 1, 5)]);
+}
+
+#[test]
+fn a_slot_that_is_free_forgives_nothing() {
+    let mut bench = Bench::active(&[version(7), free(7, 0, 0), free(7, 1, 0), host(5, 10)]);
+    let claim = bench.wake(GATEWAY, 7, 1);
+    bench.apply(&claim);
+    bench.message(metald(5), failed(instance(7, 0, 1), "exit code 1"));
+    bench.live(120_000);
+    bench.store(&[free(7, 0, 1)]);
+    assert!(bench.scheduler.view.versions[&7].failure.is_some());
+}

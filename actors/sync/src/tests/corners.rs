@@ -173,3 +173,92 @@ fn a_peer_is_known_with_its_region() {
     };
     assert_eq!((peer.region.as_str(), peer.name.as_str()), ("mel", "gw-20"));
 }
+
+/// Carries out what is committed to the main store; the regions do not answer.
+fn settle_main(bench: &mut Bench, mut effects: Vec<Effect>) {
+    while let Some((id, _, txn)) = commits(&effects).into_iter().find(|(_, s, _)| *s == MAIN) {
+        let outcome = bench.apply(MAIN, &txn);
+        effects = bench.feed(MAIN);
+        effects.extend(bench.reply(MAIN, id, outcome));
+    }
+}
+
+fn remove(bench: &mut Bench, name: &str) -> Vec<Effect> {
+    let project = ProjectRecord {
+        removed: true,
+        active: 0,
+        ..bench.project(name).unwrap()
+    };
+    bench.put(MAIN, Key::Project(name.into()), Record::Project(project))
+}
+
+#[test]
+fn a_removed_project_is_recorded_while_a_region_holds_a_version_of_it() {
+    let mut bench = Bench::new();
+    let effects = bench.deploy(site(1, "hello", 1));
+    bench.settle(effects);
+    let effects = remove(&mut bench, "hello");
+    settle_main(&mut bench, effects);
+    for _ in 0..3 {
+        let effects = bench.wait(1_000);
+        settle_main(&mut bench, effects);
+    }
+    assert_eq!(bench.deploy_of(1).step(), DeployStep::Failed);
+    assert!(bench.project("hello").is_some());
+}
+
+#[test]
+fn a_removed_project_is_recorded_while_an_instance_of_it_runs() {
+    let mut bench = Bench::new();
+    let effects = bench.deploy(program(1, "hello", 1));
+    bench.settle(effects);
+    let key = Key::Slot {
+        version: 1,
+        index: 0,
+    };
+    let slot = |state: SlotState| {
+        Record::Slot(SlotRecord {
+            version: 1,
+            index: 0,
+            epoch: 1,
+            state: state.into(),
+            ..SlotRecord::default()
+        })
+    };
+    let effects = bench.put(store_of(0), key.clone(), slot(SlotState::Stopping));
+    bench.settle(effects);
+    let effects = remove(&mut bench, "hello");
+    bench.settle(effects);
+    let settled = |bench: &mut Bench| {
+        for _ in 0..5 {
+            let effects = bench.wait(1_000);
+            bench.settle(effects);
+        }
+        bench.project("hello").is_some()
+    };
+    assert!(settled(&mut bench), "an instance is stopping");
+    let effects = bench.put(store_of(0), key, slot(SlotState::Free));
+    bench.settle(effects);
+    assert!(!settled(&mut bench), "nothing holds it any more");
+}
+
+#[test]
+fn the_time_to_prove_a_deploy_begins_when_it_is_everywhere() {
+    let mut bench = Bench::new();
+    for region in 0..2 {
+        let effects = bench.beat(region, 20 + region as u32, 1);
+        bench.settle(effects);
+    }
+    let effects = bench.deploy(program(1, "hello", 1));
+    bench.settle(effects);
+    let effects = bench.wait_beating(200_000);
+    assert_eq!(commits(&effects), []);
+    for region in 0..2 {
+        let effects = bench.ack(region, 20 + region as u32, 1);
+        bench.settle(effects);
+    }
+    assert_eq!(bench.deploy_of(1).step(), DeployStep::Prove);
+    let effects = bench.wait_beating(100_000);
+    bench.settle(effects);
+    assert_eq!(bench.deploy_of(1).step(), DeployStep::Prove);
+}
