@@ -5,14 +5,16 @@
 
 mod builtin;
 mod check;
+mod fault_kind;
 mod format;
 mod span;
 mod target;
 
 pub use builtin::{BUILTIN, Builtin};
+pub use fault_kind::FaultKind;
 pub use format::{
-    Action, App, Arrivals, Behaviour, Bug, Clocks, Disks, Fault, FaultKind, Kind, Network,
-    Operation, RandomFaults, Scenario, Spike, Topology, Traffic,
+    Action, App, Arrivals, Behaviour, Bug, Clocks, Disks, Fault, Kind, Network, Operation,
+    RandomFaults, Scenario, Spike, Topology, Traffic,
 };
 pub use span::Span;
 pub use target::{Pick, Target};
