@@ -233,6 +233,7 @@ mod tests {
             [Load::new("wishes", 3, 2), Load::new("outbox", 1, 65_536)]
         );
         assert!(cell.load()[0].is_over() && !cell.load()[1].is_over());
+        assert!(!Load::new("full", 2, 2).is_over());
         assert_eq!(cell.next_deadline(), Some((Time(9), "wish again")));
 
         let mut sink = Carried::default();
