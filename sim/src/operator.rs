@@ -299,6 +299,11 @@ impl World {
             ApiError::Invalid | ApiError::NotFound => {
                 return Some(Stage::Done(format!("refused: {}", reply.reason)));
             }
+            // So is that a version is not kept any more.
+            ApiError::Conflict if matches!(&op.stage, Stage::Asking(call) if matches!(**call, Call::Activate(_))) =>
+            {
+                return Some(Stage::Done(format!("refused: {}", reply.reason)));
+            }
             ApiError::Conflict | ApiError::Unavailable => return None,
         }
         let call = match &op.stage {

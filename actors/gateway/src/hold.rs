@@ -21,9 +21,11 @@ impl Gateway {
         };
         let index = request.version;
         let version = self.table.version_mut(index);
+        // Whoever was let in and waited is never told that there is no room.
+        let is_new = request.stage == Stage::Arrived && request.tries == 0;
         if version.waiting.len() >= self.config.waiting_version_max
             || self.holds.len() >= self.config.waiting_max
-            || fx.buggify("buggify: a gateway holds no request")
+            || is_new && fx.buggify("buggify: a gateway holds no request")
         {
             fx.mark("a full queue refused a request");
             let refusal = Refusal::QueueFull {

@@ -173,6 +173,9 @@ impl World {
             let first = self.requests.get(request).legs[0].gateway;
             if first == gateway {
                 self.env.stats.requests.unknown += 1;
+                if self.requests.get(request).at == 1 {
+                    self.lose_client(request);
+                }
                 self.leave(request);
                 continue;
             }
@@ -186,6 +189,7 @@ impl World {
                 self.next(request, MS, RequestStep::Broken);
             }
         }
+        self.resume_held();
     }
 
     /// Connections between two sets of machines break: what they carry ends now.
@@ -214,8 +218,8 @@ impl World {
         self.resume_held();
     }
 
-    /// The connection between two gateways broke: to the second one its client has gone.
-    fn break_hop(&mut self, request: u32) {
+    /// The second gateway learns that who asked it is not there any more.
+    fn lose_client(&mut self, request: u32) {
         let second = *self.requests.get(request).leg();
         self.requests
             .held
@@ -223,6 +227,11 @@ impl World {
         if !second.is_on_its_way() {
             self.finish(second, Outcome::ClientGone);
         }
+    }
+
+    /// The connection between two gateways broke: to the second one its client has gone.
+    fn break_hop(&mut self, request: u32) {
+        self.lose_client(request);
         let r = self.requests.get(request);
         r.at = 0;
         r.inside = false;
