@@ -8,10 +8,14 @@ use crate::blob::Opened;
 use crate::clock::SimTime;
 use crate::instance::Phase;
 use crate::oracle::End;
+use crate::plan::{Change, PlannedFault};
 use crate::world::World;
 
 /// A request after the bound, with a wake before it, takes no longer.
 const ENDS_WITHIN_NS: u64 = 10_000 * MS;
+
+/// A mirror that missed something has asked, and was answered, by then.
+const ASKS_WITHIN_NS: u64 = 8_000 * MS;
 
 impl World {
     pub(super) fn judge_route(&mut self, gateway: u32, node: usize, instance: InstanceRef) {
@@ -198,10 +202,24 @@ impl World {
             return;
         }
         let (name, superseded) = (i.reference.to_string(), self.is_superseded(instance));
-        let excused = superseded || self.is_excused(request);
+        let excused = superseded || self.gateways_may_lag() || self.is_excused(request);
         let oracles = &mut self.env.oracles;
         let findings = &mut oracles.findings;
         oracles.answered.turned_away(&name, excused, findings);
+    }
+
+    /// Whether gateways may miss the news that an instance is to end until they next ask, which
+    /// is later than it waits for them. The request is then tried elsewhere.
+    fn gateways_may_lag(&self) -> bool {
+        let now = self.env.now;
+        let misses = |fault: &PlannedFault| {
+            let asked = fault.end + ASKS_WITHIN_NS;
+            matches!(
+                fault.change,
+                Change::Buggify("buggify: a mirror misses a message", _)
+            ) && (fault.begin..asked).contains(&now)
+        };
+        self.env.scenario.network.loss_per_million > 0 || self.faults.iter().any(misses)
     }
 
     /// Whether an instance's slot was taken back from its host, which was taken for dead. Such
