@@ -55,6 +55,8 @@ pub struct EdgeConfig {
     pub gateway_actors: u32,
     /// Between two heartbeats.
     pub beat_every: Duration,
+    /// After a heartbeat that the store refused.
+    pub beat_again: Duration,
     /// Between two hellos to control before it has welcomed the region, and after.
     pub hello_every: Duration,
     pub hello_every_welcomed: Duration,
@@ -86,6 +88,7 @@ impl EdgeConfig {
             hop_endpoint,
             gateway_actors: 1,
             beat_every: Duration::from_secs(15),
+            beat_again: Duration::from_secs(1),
             hello_every: Duration::from_secs(2),
             hello_every_welcomed: Duration::from_secs(300),
             commit_timeout: Duration::from_secs(5),
@@ -109,6 +112,8 @@ pub struct Edge {
     scrub: Scrub,
     beat: u64,
     beat_at: Time,
+    /// The write of the last heartbeat.
+    beat_commit: Option<CommitId>,
     hello_at: Time,
     welcomed: bool,
 }
@@ -128,6 +133,7 @@ impl Edge {
             // Readers compare beats for change only.
             beat: rng.u64(),
             beat_at: Time::ZERO,
+            beat_commit: None,
             hello_at: Time::ZERO,
             welcomed: false,
             rng,
@@ -143,6 +149,11 @@ impl Edge {
     fn on_message(&mut self, now: Now, from: Address, body: Message, fx: &mut Effects) {
         match body {
             Message::StoreFeed(feed) => self.on_feed(now, from, feed, fx),
+            Message::StoreCommitReply(reply) if self.beat_commit == Some(CommitId(reply.id)) => {
+                if reply.is_refusal() {
+                    self.beat_at = now.mono + self.config.beat_again;
+                }
+            }
             Message::StoreCommitReply(reply) => {
                 let revision = self.mirror.revision();
                 self.acks
@@ -302,7 +313,8 @@ impl Edge {
     }
 
     /// Writes the heartbeat, blind: nobody else writes the record, and a lost one is
-    /// followed by the next.
+    /// followed by the next. One that was refused is followed soon: after three that are
+    /// missing nobody waits for this gateway any more.
     fn send_beat(&mut self, fx: &mut Effects) {
         self.beat = self.beat.wrapping_add(1);
         let node = self.config.me.node;
@@ -322,7 +334,9 @@ impl Edge {
             preconditions: Vec::new(),
             writes: vec![write],
         };
-        fx.commit(CommitId(self.rng.u64()), self.config.store, txn);
+        let id = CommitId(self.rng.u64());
+        self.beat_commit = Some(id);
+        fx.commit(id, self.config.store, txn);
     }
 
     /// Brings the acks in the store to what the ledger says, as far as may be now.

@@ -333,6 +333,28 @@ fn beats_follow_each_other_and_hellos_until_it_is_welcome() {
     assert!(b.at(330_000).contains(&hello()));
 }
 
+/// Whether the edge beats one second after this answer to its last heartbeat.
+fn beats_soon_after(outcome: Outcome) -> bool {
+    let writes = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Commit { .. }));
+    let (mut b, effects) = start();
+    let first = beat_of(&effects);
+    assert_eq!(b.reply(&effects, outcome), []);
+    assert!(!writes(&b.at(999)));
+    let soon = b.at(1_000);
+    if writes(&soon) {
+        assert_eq!(beat_of(&soon), first.wrapping_add(1));
+    }
+    writes(&soon)
+}
+
+#[test]
+fn a_refused_heartbeat_is_followed_soon() {
+    assert!(beats_soon_after(Outcome::Refused(
+        "the disk is full".into()
+    )));
+    assert!(!beats_soon_after(Outcome::Applied(7)));
+}
+
 #[test]
 fn a_version_is_acked_when_its_artifact_is_whole() {
     let (mut b, effects) = loaded(vec![version(5, A, 1)]);

@@ -23,6 +23,8 @@ pub struct MetaldConfig {
     pub state: HostState,
     /// Between two heartbeats of the host.
     pub host_beat_every: Duration,
+    /// After a heartbeat of the host that the store refused.
+    pub host_beat_again: Duration,
     /// Between two heartbeats of its instances.
     pub instances_beat_every: Duration,
     /// A commit without an answer is forgotten after this, and decided anew.
@@ -74,6 +76,7 @@ impl MetaldConfig {
             origin,
             state: HostState::Active,
             host_beat_every: Duration::from_secs(5),
+            host_beat_again: Duration::from_secs(1),
             instances_beat_every: Duration::from_secs(10),
             commit_timeout: Duration::from_secs(5),
             confirm_within: Duration::from_secs(30),

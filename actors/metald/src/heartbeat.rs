@@ -1,14 +1,17 @@
 //! The signs of life that a host writes.
 //!
 //! Blind writes: nobody else writes these keys, a lost one is followed by the next, and no
-//! answer is waited for. Readers time the change of `beat` by their own clocks; it starts
-//! from the wall clock, so that a restarted host does not repeat the number of its former
-//! life and look silent.
+//! answer is waited for. Only when the store says that it refused the host's own is the next
+//! one due soon: readers take a silent host for dead, and a store that is busy for half a
+//! minute shall not make it look so. Readers time the change of `beat` by their own clocks;
+//! it starts from the wall clock, so that a restarted host does not repeat the number of its
+//! former life and look silent.
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::{CommitId, Effects, Now, Rng};
+use tidegate_kernel::{CommitId, Effects, Now, Rng, Time};
 use tidegate_protocol::{
-    Bytes, HostRecord, InstanceStatus, InstancesRecord, Key, Record, Txn, Write, limits,
+    Bytes, HostRecord, InstanceStatus, InstancesRecord, Key, Record, StoreCommitReply, Txn, Write,
+    limits,
 };
 
 use crate::MetaldConfig;
@@ -22,6 +25,8 @@ pub(crate) const STATUSES_MAX: usize = (limits::VALUE_BYTES_MAX - 64) / STATUS_B
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Heartbeat {
     last: u64,
+    /// The write of the last one that the host itself was in.
+    host_commit: Option<CommitId>,
 }
 
 impl Heartbeat {
@@ -34,9 +39,16 @@ impl Heartbeat {
         self.last
     }
 
-    pub(crate) fn host(&mut self, config: &MetaldConfig, rng: &mut Rng, fx: &mut Effects) {
+    /// Says that the host lives, and when to say so again.
+    pub(crate) fn host(
+        &mut self,
+        now: Now,
+        config: &MetaldConfig,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) -> Time {
         if fx.buggify("buggify: a host leaves a heartbeat out") {
-            return;
+            return now.mono + config.host_beat_again;
         }
         let record = Record::Host(HostRecord {
             node: config.me.node.0,
@@ -46,7 +58,20 @@ impl Heartbeat {
             capacity: config.capacity,
             beat: self.next(),
         });
-        write_blind(config, &Key::Host(config.me.node), &record, rng, fx);
+        let id = write_blind(config, &Key::Host(config.me.node), &record, rng, fx);
+        self.host_commit = Some(id);
+        now.mono + config.host_beat_every
+    }
+
+    /// When to say again that the host lives, if this tells that the store refused it.
+    pub(crate) fn on_reply(
+        &self,
+        now: Now,
+        config: &MetaldConfig,
+        reply: &StoreCommitReply,
+    ) -> Option<Time> {
+        let refused = Some(CommitId(reply.id)) == self.host_commit && reply.is_refusal();
+        refused.then(|| now.mono + config.host_beat_again)
     }
 
     pub(crate) fn instances(
@@ -65,7 +90,13 @@ impl Heartbeat {
     }
 }
 
-fn write_blind(config: &MetaldConfig, key: &Key, record: &Record, rng: &mut Rng, fx: &mut Effects) {
+fn write_blind(
+    config: &MetaldConfig,
+    key: &Key,
+    record: &Record,
+    rng: &mut Rng,
+    fx: &mut Effects,
+) -> CommitId {
     let value: Bytes = record.encode();
     let txn = Txn {
         preconditions: Vec::new(),
@@ -74,5 +105,7 @@ fn write_blind(config: &MetaldConfig, key: &Key, record: &Record, rng: &mut Rng,
             value: Some(value),
         }],
     };
-    fx.commit(CommitId(rng.u64()), config.store, txn);
+    let id = CommitId(rng.u64());
+    fx.commit(id, config.store, txn);
+    id
 }

@@ -77,7 +77,7 @@ impl Metald {
         self.heartbeat.start(now);
         self.mirror.on_timer(now, fx);
         self.ask_inventory(now, fx);
-        self.heartbeat.host(&self.config, &mut self.rng, fx);
+        self.beat_host(now, fx);
         let offset = self.draw_offset(self.config.host_beat_every);
         let next = (now.mono + offset, "host heartbeat");
         self.alarms.set(Subject::HostBeat, Some(next));
@@ -88,11 +88,7 @@ impl Metald {
         self.fetcher.on_timer(now, fx);
         for subject in self.alarms.due(now.mono) {
             match subject {
-                Subject::HostBeat => {
-                    self.heartbeat.host(&self.config, &mut self.rng, fx);
-                    let next = now.mono + self.config.host_beat_every;
-                    self.alarms.set(subject, Some((next, "host heartbeat")));
-                }
+                Subject::HostBeat => self.beat_host(now, fx),
                 Subject::InstancesBeat => {
                     self.beat_instances(fx);
                     let next = now.mono + self.config.instances_beat_every;
@@ -103,6 +99,12 @@ impl Metald {
                 Subject::LogRead(request) => self.logs.give_up(request),
             }
         }
+    }
+
+    fn beat_host(&mut self, now: Now, fx: &mut Effects) {
+        let next = self.heartbeat.host(now, &self.config, &mut self.rng, fx);
+        self.alarms
+            .set(Subject::HostBeat, Some((next, "host heartbeat")));
     }
 
     pub(crate) fn beat_instances(&mut self, fx: &mut Effects) {
@@ -137,7 +139,13 @@ impl Metald {
                 self.logs
                     .ask(now, &self.config, from, read, &mut self.alarms, fx);
             }
-            // What became of a commit is seen in the mirror; the rest is for others.
+            // What became of any other commit is seen in the mirror.
+            Message::StoreCommitReply(reply) if from == self.config.store => {
+                if let Some(again) = self.heartbeat.on_reply(now, &self.config, &reply) {
+                    let why = "host heartbeat that was refused";
+                    self.alarms.set(Subject::HostBeat, Some((again, why)));
+                }
+            }
             _ => {}
         }
     }

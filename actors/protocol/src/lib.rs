@@ -66,6 +66,13 @@ impl SlotRecord {
     }
 }
 
+impl StoreCommitReply {
+    /// Whether the store did not even try; the same may be asked again later.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.outcome, Some(store_commit_reply::Outcome::Refused(_)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

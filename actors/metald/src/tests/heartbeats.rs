@@ -1,8 +1,9 @@
 //! The signs of life.
 
-use tidegate_kernel::{Effect, Event};
+use tidegate_kernel::{CommitId, Effect, Event};
 use tidegate_protocol::{
-    HostRecord, HostState, InstanceState, InstanceStatus, InstancesRecord, Key, Record, SlotState,
+    Address, HostRecord, HostState, InstanceState, InstanceStatus, InstancesRecord, Key, Message,
+    Record, SlotState, StoreCommitReply, store_commit_reply::Outcome,
 };
 
 use super::{rig::Rig, words::*};
@@ -155,12 +156,78 @@ fn the_instances_beat_fits_a_record_however_many_there_are() {
     assert!(bytes <= tidegate_protocol::limits::VALUE_BYTES_MAX);
 }
 
+/// Metald answers a commit that it was sent an answer to with nothing at once; tells whether
+/// the host beats again one second later, neither sooner nor later.
+fn beats_again_soon(rig: &mut Rig, from: Address, id: CommitId, outcome: Outcome) -> bool {
+    let reply = StoreCommitReply {
+        id: id.0,
+        outcome: Some(outcome),
+    };
+    assert_eq!(rig.message(from, Message::StoreCommitReply(reply)), []);
+    let hosts = |rig: &mut Rig| {
+        let sent = beats(rig).into_iter();
+        sent.filter(|r| matches!(r, Record::Host(_))).count()
+    };
+    hosts(rig);
+    rig.after(999);
+    assert_eq!(hosts(rig), 0);
+    rig.after(1);
+    hosts(rig) == 1
+}
+
+/// A rig whose host has just said that it lives, and the commits of that and of the last
+/// that it said of its instances.
+fn just_beaten() -> (Rig, CommitId, CommitId) {
+    let sent = |rig: &Rig, key: Key| {
+        rig.background.iter().rev().find_map(|effect| match effect {
+            Effect::Commit { id, txn, .. } if txn.writes[0].key == key.to_string() => Some(*id),
+            _ => None,
+        })
+    };
+    let mut rig = Rig::serving();
+    let first = sent(&rig, Key::Host(HOST));
+    while sent(&rig, Key::Host(HOST)) == first {
+        rig.after(1);
+    }
+    let ids = [Key::Host(HOST), Key::Instances(HOST)].map(|key| sent(&rig, key).unwrap());
+    (rig, ids[0], ids[1])
+}
+
+fn refused() -> Outcome {
+    Outcome::Refused("the disk is full".into())
+}
+
 #[test]
-fn an_answer_to_a_heartbeat_changes_nothing() {
+fn a_refused_heartbeat_is_followed_soon() {
+    let (mut rig, host, _) = just_beaten();
+    assert!(beats_again_soon(&mut rig, STORE, host, refused()));
+    rig.after(4_999);
+    let hosts = beats(&mut rig)
+        .into_iter()
+        .filter(|r| matches!(r, Record::Host(_)));
+    assert_eq!(hosts.count(), 0, "and then at its pace again");
+}
+
+#[test]
+fn no_other_answer_changes_the_pace_of_heartbeats() {
+    let (mut rig, host, _) = just_beaten();
+    assert!(!beats_again_soon(
+        &mut rig,
+        STORE,
+        host,
+        Outcome::Applied(7)
+    ));
+    let (mut rig, host, _) = just_beaten();
+    assert!(!beats_again_soon(&mut rig, ORIGIN, host, refused()));
+    let (mut rig, _, instances) = just_beaten();
+    assert!(!beats_again_soon(&mut rig, STORE, instances, refused()));
+}
+
+#[test]
+fn an_answer_to_a_heartbeat_changes_nothing_of_an_instance() {
     let mut rig = Rig::running(1);
-    let reply = tidegate_protocol::StoreCommitReply::default();
-    let body = tidegate_protocol::Message::StoreCommitReply(reply);
-    assert_eq!(rig.message(STORE, body), []);
+    let reply = StoreCommitReply::default();
+    assert_eq!(rig.message(STORE, Message::StoreCommitReply(reply)), []);
     assert_eq!(
         rig.put_slot(slot(1, SlotState::Running)),
         [rig.commit(2, running_slot(1)),]

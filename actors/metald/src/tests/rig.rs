@@ -153,6 +153,11 @@ impl Rig {
         self.pass(ms, true)
     }
 
+    /// The same for so many milliseconds from now.
+    pub(super) fn after(&mut self, ms: u64) -> Vec<(u64, Effect)> {
+        self.until(self.now_ms - START_MS + ms)
+    }
+
     /// The same while the store is silent.
     pub(super) fn until_without_store(&mut self, ms: u64) -> Vec<(u64, Effect)> {
         self.pass(ms, false)
