@@ -28,6 +28,9 @@ use crate::traffic::Stream;
 /// Between two looks of the oracles that look at everything.
 pub(crate) const CHECKPOINT_NS: u64 = 5_000_000_000;
 
+/// A timer fires no later than this after it is due: runtimes count whole milliseconds.
+const TIMER_LATE_NS: u64 = 1_500_000;
+
 /// Sees each event of a run, for comparing two runs and for explaining one.
 pub trait Observer {
     /// `digest`: the trace up to and with this event.
@@ -74,6 +77,7 @@ pub struct World {
     pub(crate) request_rng: Rng,
     pub(crate) pause_rng: Rng,
     pub(crate) buggify_seed: Seed,
+    timer_rng: Rng,
     pub(crate) excuses: Excuses,
     pub(crate) duration: SimTime,
     /// From here on everything has to be well.
@@ -105,6 +109,7 @@ impl World {
             request_rng: seed.derive("requests").rng(),
             pause_rng: seed.derive("pauses").rng(),
             buggify_seed: seed.derive("buggify"),
+            timer_rng: seed.derive("timers").rng(),
             excuses: Excuses::new(env.topology.regions.len()),
             duration: env.scenario.duration.get_ref().nanos(),
             well_from: faults_end + env.scenario.liveness_within.get_ref().nanos(),
@@ -460,7 +465,8 @@ impl World {
         slot.armed_for = Some(deadline);
         slot.armed = slot.armed.wrapping_add(1);
         let armed = slot.armed;
-        let at = self.env.nodes[slot.node].clock.when(deadline, self.env.now);
+        let due = self.env.nodes[slot.node].clock.when(deadline, self.env.now);
+        let at = due + self.timer_rng.below(TIMER_LATE_NS);
         self.env.queue.push(at, Happening::Timer { actor, armed });
     }
 
