@@ -40,13 +40,16 @@ const HOSTS: &[NodeKind] = &[NodeKind::Host];
 const FETCHERS: &[NodeKind] = &[NodeKind::Gateway, NodeKind::Host];
 const MIRRORS: &[NodeKind] = &[NodeKind::Control, NodeKind::Gateway, NodeKind::Host];
 
+/// Gateways that pass it are late to hear that an instance ends.
+pub const MIRROR_MISSES: &str = "buggify: a mirror misses a message";
+
 /// All points, sorted.
 pub const POINTS: &[Point] = &[
     point("buggify: a fetcher asks another source", FETCHERS),
     point("buggify: a gateway holds no request", GATEWAYS),
     point("buggify: a host leaves a heartbeat out", HOSTS),
     point("buggify: a host waits for its mirror", HOSTS),
-    point("buggify: a mirror misses a message", MIRRORS),
+    point(MIRROR_MISSES, MIRRORS),
     point(
         "buggify: a scheduler places an instance elsewhere",
         GATEWAYS,

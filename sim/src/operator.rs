@@ -42,6 +42,13 @@ enum Stage {
     Done(String),
 }
 
+impl Stage {
+    /// Whether a rollback or a promote was asked for.
+    fn is_activating(&self) -> bool {
+        matches!(self, Stage::Asking(call) if matches!(**call, Call::Activate(_)))
+    }
+}
+
 #[derive(Debug)]
 struct Operation {
     at: SimTime,
@@ -300,8 +307,7 @@ impl World {
                 return Some(Stage::Done(format!("refused: {}", reply.reason)));
             }
             // So is that a version is not kept any more.
-            ApiError::Conflict if matches!(&op.stage, Stage::Asking(call) if matches!(**call, Call::Activate(_))) =>
-            {
+            ApiError::Conflict if op.stage.is_activating() => {
                 return Some(Stage::Done(format!("refused: {}", reply.reason)));
             }
             ApiError::Conflict | ApiError::Unavailable => return None,

@@ -149,10 +149,10 @@ impl Edge {
     fn on_message(&mut self, now: Now, from: Address, body: Message, fx: &mut Effects) {
         match body {
             Message::StoreFeed(feed) => self.on_feed(now, from, feed, fx),
-            Message::StoreCommitReply(reply) if self.beat_commit == Some(CommitId(reply.id)) => {
-                if reply.is_refusal() {
-                    self.beat_at = now.mono + self.config.beat_again;
-                }
+            Message::StoreCommitReply(reply)
+                if reply.is_refusal() && self.beat_commit == Some(CommitId(reply.id)) =>
+            {
+                self.beat_at = now.mono + self.config.beat_again;
             }
             Message::StoreCommitReply(reply) => {
                 let revision = self.mirror.revision();

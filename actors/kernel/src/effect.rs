@@ -178,7 +178,7 @@ impl Effects {
     }
 
     /// Arms a point: it fires so many times in a million passes.
-    pub fn arm(&mut self, point: &str, per_million: u32, seed: Seed) {
+    pub(crate) fn arm(&mut self, point: &str, per_million: u32, seed: Seed) {
         self.buggify.set(point, per_million, seed);
     }
 

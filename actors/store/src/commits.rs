@@ -6,6 +6,9 @@ use tidegate_protocol::{Address, Txn};
 
 use crate::{StoreConfig, admit::Admitted};
 
+/// What one reads whose commit finds no room.
+const FULL: &str = "too many commits wait for the engine; try again later";
+
 /// Who is owed an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waiter {
@@ -47,6 +50,9 @@ impl Commits {
         config: &StoreConfig,
         fx: &mut Effects,
     ) -> Result<(), String> {
+        if fx.buggify("buggify: a store refuses a commit") {
+            return Err(FULL.to_owned());
+        }
         let bytes = admitted.bytes;
         let fits = self.waiting_bytes + bytes <= config.waiting_bytes_max;
         let queued = fits && self.waiting.push(Waiting { waiter, admitted }).is_ok();
@@ -55,20 +61,24 @@ impl Commits {
             return Ok(());
         }
         fx.note(Note::Full { queue: "commits" });
-        Err("too many commits wait for the engine; try again later".to_owned())
+        Err(FULL.to_owned())
     }
 
-    /// Takes the next batch, of so many transactions at the most, out of the queue, when none
-    /// is at the engine.
+    /// Takes the next batch out of the queue, when none is at the engine.
     pub(crate) fn start_batch(
         &mut self,
-        txns_max: usize,
         config: &StoreConfig,
+        fx: &mut Effects,
     ) -> Option<EngineOp> {
         if self.at_engine.is_some() || self.waiting.is_empty() {
             return None;
         }
-        let size = self.waiting.len().min(txns_max.max(1));
+        let txns_max = if fx.buggify("buggify: a store commits one by one") {
+            1
+        } else {
+            config.batch_txns_max.max(1)
+        };
+        let size = self.waiting.len().min(txns_max);
         let mut txns: Vec<Txn> = Vec::with_capacity(size);
         let mut waiters = Vec::with_capacity(size);
         let mut bytes = 0;
@@ -153,26 +163,18 @@ mod tests {
     #[test]
     fn a_batch_takes_as_many_as_fit_and_their_bytes_out_of_the_queue() {
         let (mut commits, config) = waiting();
+        let mut fx = Effects::new();
         assert_eq!(lengths(&commits, &config), [3, 12, 0]);
-        let Some(EngineOp::Commit { batch: 9, txns }) =
-            commits.start_batch(config.batch_txns_max, &config)
+        let Some(EngineOp::Commit { batch: 9, txns }) = commits.start_batch(&config, &mut fx)
         else {
             panic!("no batch");
         };
         assert_eq!(txns.len(), 2);
         assert_eq!(lengths(&commits, &config), [1, 4, 2]);
-        assert_eq!(
-            commits.start_batch(config.batch_txns_max, &config),
-            None,
-            "one at a time"
-        );
+        assert_eq!(commits.start_batch(&config, &mut fx), None, "one at a time");
         assert_eq!(commits.finish(8), None);
         assert_eq!(commits.finish(9).map(|w| w.len()), Some(2));
-        assert!(
-            commits
-                .start_batch(config.batch_txns_max, &config)
-                .is_some()
-        );
+        assert!(commits.start_batch(&config, &mut fx).is_some());
         assert_eq!(lengths(&commits, &config), [0, 0, 1]);
     }
 

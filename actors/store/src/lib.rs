@@ -111,10 +111,6 @@ impl StoreActor {
     fn on_commit(&mut self, from: Address, commit: StoreCommit, fx: &mut Effects) {
         let StoreCommit { id, txn } = commit;
         let waiter = Waiter { from, id };
-        if fx.buggify("buggify: a store refuses a commit") {
-            let reason = "too many commits wait for the engine; try again later";
-            return reply(waiter, Outcome::Refused(reason.into()), fx);
-        }
         let admitted = admit::admit(txn)
             .and_then(|admitted| self.commits.enqueue(waiter, admitted, &self.config, fx));
         match admitted {
@@ -124,12 +120,7 @@ impl StoreActor {
     }
 
     fn start_batch(&mut self, fx: &mut Effects) {
-        let txns_max = if fx.buggify("buggify: a store commits one by one") {
-            1
-        } else {
-            self.config.batch_txns_max
-        };
-        if let Some(op) = self.commits.start_batch(txns_max, &self.config) {
+        if let Some(op) = self.commits.start_batch(&self.config, fx) {
             fx.push(Effect::Engine(op));
         }
     }

@@ -4,6 +4,7 @@
 mod bug_files;
 mod determinism;
 mod explain;
+mod jobs;
 mod json;
 mod panics;
 mod replay;

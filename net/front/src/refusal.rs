@@ -11,12 +11,17 @@ use crate::strict::Refused;
 /// The answer to a request that the gateway refused.
 pub(crate) fn answer(refusal: &Refusal) -> Response<Answer> {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = plain(status, &refusal.text());
-    if let Some(seconds) = refusal.retry_after_s() {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, seconds.into());
+    let response = plain(status, &refusal.text());
+    match refusal.retry_after_s() {
+        Some(seconds) => retry_after(response, seconds),
+        None => response,
     }
+}
+
+/// Tells the client when to come again.
+pub(crate) fn retry_after(mut response: Response<Answer>, seconds: u64) -> Response<Answer> {
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, seconds.into());
     response
 }
 

@@ -235,14 +235,9 @@ impl Sites {
 
 /// The node's edge fetches what its blob store found damaged.
 fn unreadable() -> Response<Answer> {
-    let mut answer = refusal::plain(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "this edge cannot read the file and fetches it again; repeat the request",
-    );
-    answer
-        .headers_mut()
-        .insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
-    answer
+    let reason = "this edge cannot read the file and fetches it again; repeat the request";
+    let answer = refusal::plain(StatusCode::SERVICE_UNAVAILABLE, reason);
+    refusal::retry_after(answer, RETRY_AFTER_S)
 }
 
 enum Found {

@@ -198,11 +198,6 @@ pub(super) fn first_concerned(world: &World, what: &Happening) -> Option<u32> {
 /// The actors whose state an event may change.
 pub(super) fn concerned(world: &World, what: &Happening) -> Vec<u32> {
     match what {
-        Happening::Message(flight) => world.env.actor_of(flight.to).into_iter().collect(),
-        Happening::Timer { actor, .. }
-        | Happening::Disk { actor, .. }
-        | Happening::Driver { actor, .. }
-        | Happening::Blob { actor, .. } => vec![*actor],
         Happening::Request { request, step, .. } => {
             let current = world.requests.current(*request, *step);
             let mut gateways: Vec<u32> = current.map_or(Vec::new(), |r| r.gateways().collect());
@@ -217,11 +212,7 @@ pub(super) fn concerned(world: &World, what: &Happening) -> Vec<u32> {
                 .flat_map(|node| world.actors_on(node))
                 .collect()
         }
-        Happening::Instance { .. }
-        | Happening::Served { .. }
-        | Happening::Arrival { .. }
-        | Happening::Operator { .. }
-        | Happening::Checkpoint => Vec::new(),
+        _ => first_concerned(world, what).into_iter().collect(),
     }
 }
 

@@ -136,9 +136,7 @@ impl World {
     }
 
     pub(super) fn client_leaves(&mut self, request: u32) {
-        let leg = *self.requests.get(request).leg();
-        self.requests.held.swap_remove(&(leg.gateway, leg.ticket));
-        self.finish(leg, Outcome::ClientGone);
+        self.lose_client(request);
         let r = self.requests.get(request);
         if r.at == 1 {
             r.at = 0;

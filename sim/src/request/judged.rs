@@ -5,6 +5,7 @@ use tidegate_protocol::{Digest, InstanceRef, Key, Record};
 
 use super::MS;
 use crate::blob::Opened;
+use crate::buggify::MIRROR_MISSES;
 use crate::clock::SimTime;
 use crate::instance::Phase;
 use crate::oracle::End;
@@ -214,10 +215,8 @@ impl World {
         let now = self.env.now;
         let misses = |fault: &PlannedFault| {
             let asked = fault.end + ASKS_WITHIN_NS;
-            matches!(
-                fault.change,
-                Change::Buggify("buggify: a mirror misses a message", _)
-            ) && (fault.begin..asked).contains(&now)
+            matches!(fault.change, Change::Buggify(MIRROR_MISSES, _))
+                && (fault.begin..asked).contains(&now)
         };
         self.env.scenario.network.loss_per_million > 0 || self.faults.iter().any(misses)
     }

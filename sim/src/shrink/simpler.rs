@@ -143,11 +143,7 @@ pub(super) fn end_faults_early(s: &mut Scenario, keeps_bound: bool) {
 /// sent then get the time that they may take.
 pub(super) fn end_soon_after_well(s: &mut Scenario) {
     let well = s.faults_end.get_ref().0 + s.liveness_within.get_ref().0;
-    let end = Span(well + Span::seconds(25).0).max(Span::seconds(30));
-    if end < *s.duration.get_ref() {
-        end_at(s, Some(end.nanos()));
-        *s.duration.get_mut() = end;
-    }
+    end_at(s, Some(Span(well + Span::seconds(25).0).nanos()));
 }
 
 /// Every moment of the plan at a share of its time; lengths stay.

@@ -9,10 +9,8 @@ mod compare;
 mod process;
 pub(crate) mod trace;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Instant;
 
 use clap::Args;
@@ -23,8 +21,8 @@ use tidegate_sim::scenario::BUILTIN;
 
 use self::compare::{Finding, compare};
 use self::process::Process;
-use crate::progress_target;
 use crate::swarm::parse_range;
+use crate::{jobs, progress_target};
 
 /// Seeds of what is named without any.
 const SEEDS: Range<u64> = 1..4;
@@ -128,45 +126,29 @@ fn compare_all(
     let jobs = options.jobs.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |n| (n.get() as u64 / 2).max(1))
     });
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        let (tell, told) = mpsc::sync_channel(64);
-        for _ in 0..jobs {
-            let tell = tell.clone();
-            let (next, stop) = (&next, &stop);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(pair) = pairs.get(index) else {
-                        return;
-                    };
-                    let finding = compare_pair(pair, programs, options.encode_messages);
-                    if tell.send((index, finding)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let work = |index: u64| {
+        let pair = pairs.get(index as usize)?;
+        let finding = compare_pair(pair, programs, options.encode_messages);
+        Some((index as usize, finding))
+    };
+    let mut all = Vec::new();
+    jobs::run(jobs, 0, work, |(index, finding)| {
+        let pair = &pairs[index];
+        let place = || format!("{}, seed {}", pair.scenario, pair.seed);
+        let finding = finding.map_err(|error| format!("{}: {error}", place()))?;
+        bar.inc(1);
+        if !options.json {
+            bar.suspend(|| crate::print(&format!("{}: {finding}\n", place())));
         }
-        drop(tell);
-        let mut all = Vec::new();
-        for (index, finding) in told {
-            let pair = &pairs[index];
-            let place = || format!("{}, seed {}", pair.scenario, pair.seed);
-            let finding = finding.map_err(|error| {
-                stop.store(true, Ordering::Relaxed);
-                format!("{}: {error}", place())
-            })?;
-            bar.inc(1);
-            if !options.json {
-                bar.suspend(|| crate::print(&format!("{}: {finding}\n", place())));
-            }
-            if !finding.is_same() && !options.keep_going {
-                stop.store(true, Ordering::Relaxed);
-            }
-            all.push((index, finding));
-        }
-        Ok(all)
-    })
+        let enough = !finding.is_same() && !options.keep_going;
+        all.push((index, finding));
+        Ok(if enough {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(all)
 }
 
 fn compare_pair(

@@ -9,9 +9,8 @@ mod guided;
 mod junit;
 mod summary;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -21,7 +20,7 @@ use tidegate_sim::tally::Tally;
 use tidegate_sim::trial::{self, Trial, Until};
 use tidegate_sim::{Seed, drawn};
 
-use crate::{bug_files, panics, progress_target};
+use crate::{bug_files, jobs, panics, progress_target};
 
 /// Bug files that one swarm writes; more violations are only counted.
 const BUGS_MAX: usize = 25;
@@ -109,26 +108,18 @@ pub(crate) fn run(swarm: &Swarm) -> Result<bool, String> {
         wall_seconds: 0.0,
     };
     let pool = guided::Pool::default();
-    let next = AtomicU64::new(swarm.seeds.start);
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let (tell, told) = mpsc::sync_channel(64);
-        for _ in 0..jobs {
-            let tell = tell.clone();
-            let (next, stop, pool, base) = (&next, &stop, &pool, &base);
-            scope.spawn(move || work(swarm, base.as_ref(), pool, next, stop, &tell));
-        }
-        drop(tell);
-        for (scenario, trial) in told {
-            take(swarm, &mut result, &bar, &scenario, trial)?;
-            let late = swarm
-                .minutes
-                .is_some_and(|m| begun.elapsed() >= Duration::from_secs_f64(m * 60.0));
-            if late || !result.found.is_empty() && !swarm.keep_going {
-                stop.store(true, Ordering::Relaxed);
-            }
-        }
-        Ok::<(), String>(())
+    let work = |seed| try_seed(swarm, base.as_ref(), &pool, seed);
+    jobs::run(jobs, swarm.seeds.start, work, |(scenario, trial)| {
+        take(swarm, &mut result, &bar, &scenario, trial)?;
+        let late = swarm
+            .minutes
+            .is_some_and(|m| begun.elapsed() >= Duration::from_secs_f64(m * 60.0));
+        let enough = late || !result.found.is_empty() && !swarm.keep_going;
+        Ok(if enough {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     })?;
     bar.finish_and_clear();
     result.wall_seconds = begun.elapsed().as_secs_f64();
@@ -144,35 +135,29 @@ pub(crate) fn run(swarm: &Swarm) -> Result<bool, String> {
     Ok(result.tally.violations == 0)
 }
 
-fn work(
+/// The world of a seed and what became of it; none when the seeds are used up.
+fn try_seed(
     swarm: &Swarm,
     base: Option<&Scenario>,
     pool: &guided::Pool,
-    next: &AtomicU64,
-    stop: &AtomicBool,
-    tell: &mpsc::SyncSender<(Scenario, Trial)>,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if swarm.minutes.is_none() && seed >= swarm.seeds.end {
-            return;
-        }
-        let scenario = match base {
-            Some(base) => base.clone(),
-            None if swarm.guided => pool.next(Seed(seed)),
-            None => drawn::of_seed(Seed(seed)),
-        };
-        let mut trial = trial::run(&scenario, seed, Until::Any);
-        if let Some(violation) = &mut trial.violation {
-            panics::place(violation);
-        }
-        if swarm.guided {
-            pool.learn(&scenario, &trial);
-        }
-        if tell.send((scenario, trial)).is_err() {
-            return;
-        }
+    seed: u64,
+) -> Option<(Scenario, Trial)> {
+    if swarm.minutes.is_none() && seed >= swarm.seeds.end {
+        return None;
     }
+    let scenario = match base {
+        Some(base) => base.clone(),
+        None if swarm.guided => pool.next(Seed(seed)),
+        None => drawn::of_seed(Seed(seed)),
+    };
+    let mut trial = trial::run(&scenario, seed, Until::Any);
+    if let Some(violation) = &mut trial.violation {
+        panics::place(violation);
+    }
+    if swarm.guided {
+        pool.learn(&scenario, &trial);
+    }
+    Some((scenario, trial))
 }
 
 fn take(

@@ -51,27 +51,21 @@ pub(super) fn check_fault(s: &Scenario, fault: &Fault) -> Checked {
         )
     };
     match kind {
-        FaultKind::Loss | FaultKind::Duplication | FaultKind::Corruption => {
+        FaultKind::Loss
+        | FaultKind::Duplication
+        | FaultKind::Corruption
+        | FaultKind::CrashAtCommit
+        | FaultKind::Buggify => {
             needs(
                 fault.per_million.is_some_and(|n| n <= 1_000_000),
                 "per_million",
             )?;
+            if kind == FaultKind::Buggify {
+                check_point(fault)?;
+            }
         }
         FaultKind::Latency | FaultKind::ClockJump | FaultKind::SlowClients => {
             needs(fault.by.is_some(), "by")?;
-        }
-        FaultKind::CrashAtCommit => {
-            needs(
-                fault.per_million.is_some_and(|n| n <= 1_000_000),
-                "per_million",
-            )?;
-        }
-        FaultKind::Buggify => {
-            needs(
-                fault.per_million.is_some_and(|n| n <= 1_000_000),
-                "per_million",
-            )?;
-            check_point(fault)?;
         }
         FaultKind::Reset => check_reset(fault)?,
         FaultKind::ClockDrift => needs(fault.ppm.is_some_and(|n| n <= 100_000), "ppm")?,
@@ -139,21 +133,14 @@ fn check_reset(fault: &Fault) -> Checked {
 /// A fault that would strike nobody is a misunderstanding as well.
 fn check_victims(fault: &Fault, kind: FaultKind) -> Checked {
     let target = fault.target.get_ref();
+    let hosts = matches!(
+        target,
+        Target::Hosts(..) | Target::AnyHost(_) | Target::Zone(..)
+    );
+    let region = matches!(target, Target::Region(_));
     let (fits, remedy) = match kind {
-        FaultKind::Absent => {
-            let hosts = matches!(
-                target,
-                Target::Hosts(..) | Target::AnyHost(_) | Target::Zone(..)
-            );
-            (hosts, "name hosts or a zone")
-        }
-        FaultKind::Deaf | FaultKind::Mute => {
-            let hosts = matches!(
-                target,
-                Target::Hosts(..) | Target::AnyHost(_) | Target::Zone(..) | Target::Region(_)
-            );
-            (hosts, "name hosts, a zone or a region")
-        }
+        FaultKind::Absent => (hosts, "name hosts or a zone"),
+        FaultKind::Deaf | FaultKind::Mute => (hosts || region, "name hosts, a zone or a region"),
         FaultKind::BitRot => {
             let blobs = !matches!(target, Target::Store(_));
             (
@@ -161,7 +148,7 @@ fn check_victims(fault: &Fault, kind: FaultKind) -> Checked {
                 "name hosts, gateways or control: a store has no blobs",
             )
         }
-        FaultKind::SlowClients => (matches!(target, Target::Region(_)), "name a region"),
+        FaultKind::SlowClients => (region, "name a region"),
         _ => (true, ""),
     };
     if fits {
