@@ -442,5 +442,4 @@ impl Fetcher {
 }
 
 #[cfg(test)]
-#[path = "fetcher_tests.rs"]
 mod tests;
