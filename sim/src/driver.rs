@@ -79,12 +79,16 @@ impl Env {
             DriverCommand::Terminate { instance } => self.terminate(by.node, instance),
             DriverCommand::Kill { instance } => self.kill(by.node, instance),
             DriverCommand::ReadLog {
-                request, cursor, ..
+                request,
+                version,
+                cursor,
+                bytes_max,
             } => {
+                let lines = self.nodes[by.node].printed.read(version, bytes_max);
                 let report = DriverReport::Log {
                     request,
                     cursor,
-                    lines: Vec::new(),
+                    lines,
                 };
                 self.report(by, quick, report);
             }
@@ -112,6 +116,7 @@ impl Env {
             return self.report(by, quick, report);
         }
         self.judge_start(by.node, instance);
+        self.print(by.node, instance, "starts");
         let app = &self.scenario.apps[app.unwrap_or_default()];
         let behaviour = behaviour_of(spec);
         let boot = app.boot.nanos();
@@ -128,6 +133,11 @@ impl Env {
         };
         let instance = index;
         self.after(delay, Happening::Instance { instance, step });
+    }
+
+    fn print(&mut self, node: usize, instance: InstanceRef, text: &str) {
+        let wall_ms = self.nodes[node].clock.now(self.now).wall.unix_ms;
+        self.nodes[node].printed.print(wall_ms, instance, text);
     }
 
     fn judge_start(&mut self, node: usize, instance: InstanceRef) {
@@ -201,6 +211,7 @@ impl Env {
     /// An instance is gone; its host's metald hears of it if it is there.
     pub fn instance_gone(&mut self, index: u32, metald: Option<Stepped>, reason: &str) {
         let instance = self.instances.get(index).reference;
+        self.print(self.instances.get(index).host, instance, reason);
         self.instances.die(index);
         if let Some(metald) = metald {
             let report = DriverReport::Exited {

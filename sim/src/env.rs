@@ -22,6 +22,7 @@ use crate::disk::Disk;
 use crate::draw;
 use crate::explain::told::{Told, Why};
 use crate::happening::{Flight, Happening};
+use crate::inspect::Printed;
 use crate::instance::Instances;
 use crate::ledger::Ledger;
 use crate::network::{Fate, Network};
@@ -46,6 +47,8 @@ pub struct Node {
     /// Its actors: role, index, number in the world.
     pub actors: Vec<(Role, u16, u32)>,
     pub blobs: Blobs,
+    /// What its instances printed.
+    pub printed: Printed,
     pub up: bool,
     /// Pauses that are on; while any is, events wait here.
     pub pauses: u32,
@@ -118,6 +121,7 @@ impl Env {
                 ),
                 actors: Vec::new(),
                 blobs: Blobs::default(),
+                printed: Printed::default(),
                 up: true,
                 pauses: 0,
                 deferred: Vec::new(),

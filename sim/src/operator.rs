@@ -7,8 +7,8 @@
 use tidegate_kernel::{Rng, Seed};
 use tidegate_protocol::{
     Activate, Address, ApiError, ApiReply, ApiRequest, AppKind, Bytes, CreateVersion, DeployStep,
-    EnvVariable, GetDeploy, ListVersions, Message, RemoveProject, Role, VersionSpec, VersionStatus,
-    api_request::Call,
+    EnvVariable, GetDeploy, InstanceInfo, ListInstances, ListVersions, LogData, Message, NodeId,
+    RemoveProject, Role, VersionSpec, VersionStatus, api_request::Call,
 };
 
 use crate::blob::push_artifact;
@@ -16,6 +16,7 @@ use crate::cells::DOMAIN;
 use crate::clock::SimTime;
 use crate::driver::{BEHAVIOUR, behaviour_name};
 use crate::happening::Happening;
+use crate::inspect;
 use crate::oracle::durable::Acknowledged;
 use crate::scenario::{Action, App, Behaviour, Scenario};
 use crate::topology::Topology;
@@ -38,6 +39,12 @@ enum Stage {
     /// The version is made; its deploy goes on.
     Watching {
         version: u64,
+    },
+    /// A host is asked for what instances of a version printed, so many times more.
+    Reading {
+        host: NodeId,
+        version: u64,
+        tries: u32,
     },
     Done(String),
 }
@@ -156,6 +163,7 @@ fn name_of(op: &Operation, scenario: &Scenario) -> String {
         Action::Rollback => "rollback",
         Action::Promote => "promote",
         Action::Remove => "remove",
+        Action::Inspect => "inspect",
     };
     let bad = match op.behaviour {
         Behaviour::Healthy => String::new(),
@@ -179,8 +187,28 @@ impl World {
             }
             Stage::Asking(call) => (**call).clone(),
             Stage::Watching { version } => Call::GetDeploy(GetDeploy { version: *version }),
+            Stage::Reading { tries: 0, host, .. } => {
+                let silent = format!("node {} shows nothing", host.0);
+                return self.enter(index, Stage::Done(silent));
+            }
+            Stage::Reading { host, version, .. } => {
+                let (host, version) = (*host, *version);
+                return self.read_again(index, host, version);
+            }
         };
         self.ask(index, call);
+        self.env.after(AGAIN_NS, Happening::Operator { operation });
+    }
+
+    fn read_again(&mut self, index: usize, host: NodeId, version: u64) {
+        let id = self.operator.rng.u64();
+        let op = &mut self.operator.operations[index];
+        op.request = id;
+        if let Stage::Reading { tries, .. } = &mut op.stage {
+            *tries -= 1;
+        }
+        self.read_log(id, host, version);
+        let operation = index as u32;
         self.env.after(AGAIN_NS, Happening::Operator { operation });
     }
 
@@ -216,6 +244,7 @@ impl World {
         match op.action {
             Action::Deploy => self.push(index),
             Action::Rollback | Action::Promote => Call::ListVersions(ListVersions { project }),
+            Action::Inspect => Call::ListInstances(ListInstances { project }),
             Action::Remove => {
                 self.operator.removed[op.app] = true;
                 self.env.oracles.durable.end(&project);
@@ -267,32 +296,63 @@ impl World {
         })
     }
 
-    /// An answer of the API.
+    /// An answer of the API, or of a host.
     pub(crate) fn on_reply(&mut self, body: Message) {
-        let Message::ApiReply(reply) = body else {
-            return;
+        let id = match &body {
+            Message::ApiReply(reply) => reply.id,
+            Message::LogData(data) => data.id,
+            _ => return,
         };
-        let asked = |op: &Operation| op.request == reply.id && !matches!(op.stage, Stage::Done(_));
+        let asked = |op: &Operation| op.request == id && !matches!(op.stage, Stage::Done(_));
         let Some(index) = self.operator.operations.iter().position(asked) else {
             return;
         };
-        if let Some(stage) = self.next_stage(index, reply) {
-            let name = name_of(&self.operator.operations[index], &self.env.scenario);
-            if let Stage::Done(result) = &stage {
-                self.env
-                    .stats
-                    .tell(self.env.now, format!("operator: {name}: {result}"));
-            }
-            let asks_again = matches!(stage, Stage::Asking(_));
-            self.operator.operations[index].stage = stage;
-            if asks_again {
-                self.env.after(
-                    0,
-                    Happening::Operator {
-                        operation: index as u32,
-                    },
-                );
-            }
+        let stage = match body {
+            Message::ApiReply(reply) => self.next_stage(index, reply),
+            Message::LogData(data) => self.was_read(index, &data),
+            _ => None,
+        };
+        if let Some(stage) = stage {
+            self.enter(index, stage);
+        }
+    }
+
+    fn enter(&mut self, index: usize, stage: Stage) {
+        let op = &mut self.operator.operations[index];
+        if let Stage::Done(result) = &stage {
+            let name = name_of(op, &self.env.scenario);
+            self.env
+                .stats
+                .tell(self.env.now, format!("operator: {name}: {result}"));
+        }
+        let asks_again = matches!(stage, Stage::Asking(_) | Stage::Reading { .. });
+        op.stage = stage;
+        if asks_again {
+            let operation = index as u32;
+            self.env.after(0, Happening::Operator { operation });
+        }
+    }
+
+    fn was_read(&mut self, index: usize, data: &LogData) -> Option<Stage> {
+        let op = &self.operator.operations[index];
+        let Stage::Reading { version, .. } = op.stage else {
+            return None;
+        };
+        let project = self.env.scenario.apps[op.app].name.get_ref().clone();
+        self.judge_log(&project, version, data);
+        Some(Stage::Done(format!("read {} lines", data.lines.len())))
+    }
+
+    /// Which of the listed instances is looked at.
+    fn choose_listed(&mut self, listed: &[InstanceInfo]) -> Stage {
+        let chosen = self.operator.rng.below(listed.len().max(1) as u64) as usize;
+        match listed.get(chosen).and_then(|info| info.slot.as_ref()) {
+            Some(slot) => Stage::Reading {
+                host: NodeId(slot.host),
+                version: slot.version,
+                tries: inspect::TRIES,
+            },
+            None => Stage::Done("no instance is there".into()),
         }
     }
 
@@ -315,7 +375,7 @@ impl World {
         let call = match &op.stage {
             Stage::Asking(call) => (**call).clone(),
             Stage::Watching { version } => return watched(&reply, *version),
-            Stage::Due | Stage::Done(_) => return None,
+            Stage::Due | Stage::Reading { .. } | Stage::Done(_) => return None,
         };
         let durable = &mut self.env.oracles.durable;
         match call {
@@ -341,6 +401,10 @@ impl World {
                     "{}@{} is active",
                     activate.project, activate.number
                 )))
+            }
+            Call::ListInstances(_) => {
+                self.judge_listed(&project, &reply.instances);
+                Some(self.choose_listed(&reply.instances))
             }
             _ => Some(Stage::Done("done".into())),
         }

@@ -48,8 +48,9 @@ fn first_deploy_serves_everything() {
             .iter()
             .filter_map(|o| o.result.as_deref())
             .collect();
-        assert_eq!(results.len(), 4);
-        assert_eq!(results[3], "hello@1 is active");
+        assert_eq!(results.len(), 5);
+        assert!(results[3].starts_with("read ") && results[3] != "read 0 lines");
+        assert_eq!(results[4], "hello@1 is active");
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn draw_operations(
                 Action::Deploy,
                 Action::Rollback,
                 Action::Promote,
+                Action::Inspect,
             ]);
             let bad = poison && what == Action::Deploy && choices.percent(40);
             let behaviour = if bad {

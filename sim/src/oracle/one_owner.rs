@@ -111,6 +111,24 @@ impl OneOwner {
         }
     }
 
+    /// Somebody is shown that an instance lives on a host.
+    pub fn listed(
+        &mut self,
+        region: Option<usize>,
+        host: u32,
+        instance: InstanceRef,
+        findings: &mut Findings,
+    ) {
+        self.checks += 1;
+        let owner = region.and_then(|region| self.claimed.get(&(region, instance)));
+        if owner != Some(&host) {
+            findings.violated(
+                1,
+                format!("{instance} is listed on node {host}, and belongs to {owner:?}"),
+            );
+        }
+    }
+
     /// A gateway actor sends a request.
     #[inline]
     pub fn sent(&mut self, gateway: u32, instance: InstanceRef, findings: &mut Findings) {
@@ -248,6 +266,21 @@ mod tests {
         check(0, |o, f| {
             o.slot_written(0, Some(&free(1)), &starting, Some(2), f);
         });
+    }
+
+    #[test]
+    fn a_list_that_names_another_owner_is_found() {
+        let listed = |expected, region, host, epoch| {
+            check(expected, |o, f| {
+                o.slot_written(0, None, &slot(1, 7), Some(2), f);
+                o.listed(region, host, slot(epoch, 7).instance(), f);
+            });
+        };
+        listed(0, Some(0), 7, 1);
+        listed(1, Some(0), 8, 1);
+        listed(1, Some(0), 7, 2);
+        listed(1, Some(1), 7, 1);
+        listed(1, None, 7, 1);
     }
 
     #[test]

@@ -105,6 +105,42 @@ impl RightVersion {
         }
     }
 
+    /// Somebody who asked for the instances of a project is shown one of a version; `of`: whose
+    /// version that is, when it is known still.
+    pub fn shown(
+        &mut self,
+        (project, version): (&str, u64),
+        of: Option<&str>,
+        findings: &mut Findings,
+    ) {
+        self.checks += 1;
+        if let Some(other) = of.filter(|of| *of != project) {
+            findings.violated(
+                2,
+                format!("a list of {project} shows version {version} of {other}"),
+            );
+        }
+    }
+
+    /// Somebody who asked for what a version of a project printed reads a line.
+    pub fn read(
+        &mut self,
+        project: &str,
+        version: u64,
+        printed_by: Option<u64>,
+        findings: &mut Findings,
+    ) {
+        self.checks += 1;
+        if printed_by != Some(version) {
+            findings.violated(
+                2,
+                format!(
+                    "who reads version {version} of {project} is shown a line of {printed_by:?}"
+                ),
+            );
+        }
+    }
+
     /// Whether a gateway actor has adopted an epoch of the app in this life.
     pub fn has_adopted(&self, gateway: u32, app: u32) -> bool {
         self.adopted.contains_key(&(gateway, app))
@@ -154,6 +190,19 @@ mod tests {
         oracle.reached("a.example", 2, false, &mut findings);
         oracle.answered_from(1, false, &mut findings);
         assert_eq!(findings.count(2), 2);
+    }
+
+    #[test]
+    fn what_is_shown_of_another_app_is_found() {
+        let (mut oracle, mut findings) = (RightVersion::default(), Findings::default());
+        oracle.shown(("shop", 4), Some("shop"), &mut findings);
+        oracle.shown(("shop", 4), None, &mut findings);
+        oracle.read("shop", 4, Some(4), &mut findings);
+        assert_eq!(findings.count(2), 0);
+        oracle.shown(("shop", 4), Some("shops"), &mut findings);
+        oracle.read("shop", 4, Some(5), &mut findings);
+        oracle.read("shop", 4, None, &mut findings);
+        assert_eq!(findings.count(2), 3);
     }
 
     #[test]

@@ -257,6 +257,8 @@ pub enum Action {
     Promote,
     /// Remove the project.
     Remove,
+    /// List the instances, and read what one of them printed.
+    Inspect,
 }
 
 /// Clients of an app, in each region.
