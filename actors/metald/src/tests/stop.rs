@@ -1,6 +1,6 @@
 //! Stopping what runs, gently.
 
-use tidegate_kernel::{DriverCommand, Effect};
+use tidegate_kernel::{DriverCommand, Effect, Event};
 use tidegate_protocol::{InstanceState, Record, SlotState, VersionSpec, limits};
 
 use super::{rig::Rig, words::*};
@@ -119,6 +119,16 @@ fn what_ignores_being_asked_is_killed_until_it_is_gone() {
             rig.commit(2, free_slot(1)),
         ]
     );
+}
+
+#[test]
+fn a_timer_that_fires_late_kills_again_all_the_same() {
+    let mut rig = Rig::running(1);
+    rig.put_slot(stopping_slot(1));
+    rig.until(36_999);
+    rig.now_ms += 2;
+    let inventory = Effect::Driver(DriverCommand::Inventory);
+    assert_eq!(rig.event(Event::Timer), [kill(1), inventory]);
 }
 
 #[test]
