@@ -21,6 +21,15 @@ const LINES_MAX: usize = 64;
 /// What a read may bring at most.
 const READ_BYTES: u32 = 64 * 1024;
 
+/// Where an operator looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) host: NodeId,
+    pub(crate) version: u64,
+    /// Whether the instance was listed as one that runs.
+    pub(crate) runs: bool,
+}
+
 /// What instances printed on one host: the newest lines.
 #[derive(Debug, Default)]
 pub struct Printed(VecDeque<LogLine>);
@@ -77,25 +86,52 @@ impl World {
         }
     }
 
+    /// A host showed nothing, however often it was asked. It may when a fault has silenced it,
+    /// or has cut it off.
+    pub(crate) fn judge_silence(&mut self, what: &str, host: NodeId) {
+        let Some(node) = self.env.topology.index(host) else {
+            return;
+        };
+        let region = self.env.topology.nodes[node].region.unwrap_or_default();
+        let excused = self.excuses.hosts(1 << region, self.env.now);
+        if self.env.nodes[node].up && !excused {
+            let oracles = &mut self.env.oracles;
+            oracles.progress.unanswered(what, &mut oracles.findings);
+        }
+    }
+
     /// Asks a host for what the instances of a version printed there.
-    pub(crate) fn read_log(&mut self, id: u64, host: NodeId, version: u64) {
+    pub(crate) fn read_log(&mut self, id: u64, look: Look) {
         let node = self.env.topology.nodes[Topology::OPERATOR].id;
         let me = Address::new(node, Role::Client, 0);
         let read = LogRead {
             id,
-            version,
+            version: look.version,
             cursor: Bytes::new(),
             bytes_max: READ_BYTES,
         };
-        let metald = Address::new(host, Role::Metald, 0);
+        let metald = Address::new(look.host, Role::Metald, 0);
         self.env
             .transmit(Topology::OPERATOR, me, metald, Message::LogRead(read));
     }
 
-    /// Judges what a host showed of a version of a project.
-    pub(crate) fn judge_log(&mut self, project: &str, version: u64, data: &LogData) {
+    /// Judges what a host showed of a version of a project. What runs has printed something
+    /// before it was listed, so that there is something to show.
+    pub(crate) fn judge_log(&mut self, project: &str, look: Look, data: &LogData) {
+        let Look { host, version, .. } = look;
+        let printed = self.env.topology.index(host).is_some_and(|node| {
+            let printed = &self.env.nodes[node].printed;
+            !printed.read(version, READ_BYTES).is_empty()
+        });
         let oracles = &mut self.env.oracles;
         let findings = &mut oracles.findings;
+        if look.runs && printed && data.lines.is_empty() {
+            let what = format!(
+                "what version {version} of {project} printed on node {}",
+                host.0
+            );
+            oracles.progress.unanswered(&what, findings);
+        }
         for line in &data.lines {
             let printed_by = line.instance.map(|i| i.version);
             oracles

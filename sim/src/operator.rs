@@ -8,7 +8,7 @@ use tidegate_kernel::{Rng, Seed};
 use tidegate_protocol::{
     Activate, Address, ApiError, ApiReply, ApiRequest, AppKind, Bytes, CreateVersion, DeployStep,
     EnvVariable, GetDeploy, InstanceInfo, ListInstances, ListVersions, LogData, Message, NodeId,
-    RemoveProject, Role, VersionSpec, VersionStatus, api_request::Call,
+    RemoveProject, Role, SlotState, VersionSpec, VersionStatus, api_request::Call,
 };
 
 use crate::blob::push_artifact;
@@ -16,7 +16,7 @@ use crate::cells::DOMAIN;
 use crate::clock::SimTime;
 use crate::driver::{BEHAVIOUR, behaviour_name};
 use crate::happening::Happening;
-use crate::inspect;
+use crate::inspect::{Look, TRIES};
 use crate::oracle::durable::Acknowledged;
 use crate::scenario::{Action, App, Behaviour, Scenario};
 use crate::topology::Topology;
@@ -42,8 +42,7 @@ enum Stage {
     },
     /// A host is asked for what instances of a version printed, so many times more.
     Reading {
-        host: NodeId,
-        version: u64,
+        look: Look,
         tries: u32,
     },
     Done(String),
@@ -187,27 +186,30 @@ impl World {
             }
             Stage::Asking(call) => (**call).clone(),
             Stage::Watching { version } => Call::GetDeploy(GetDeploy { version: *version }),
-            Stage::Reading { tries: 0, host, .. } => {
+            Stage::Reading { tries: 0, look } => {
+                let host = look.host;
+                let what = name_of(&self.operator.operations[index], &self.env.scenario);
+                self.judge_silence(&what, host);
                 let silent = format!("node {} shows nothing", host.0);
                 return self.enter(index, Stage::Done(silent));
             }
-            Stage::Reading { host, version, .. } => {
-                let (host, version) = (*host, *version);
-                return self.read_again(index, host, version);
+            Stage::Reading { look, .. } => {
+                let look = *look;
+                return self.read_again(index, look);
             }
         };
         self.ask(index, call);
         self.env.after(AGAIN_NS, Happening::Operator { operation });
     }
 
-    fn read_again(&mut self, index: usize, host: NodeId, version: u64) {
+    fn read_again(&mut self, index: usize, look: Look) {
         let id = self.operator.rng.u64();
         let op = &mut self.operator.operations[index];
         op.request = id;
         if let Stage::Reading { tries, .. } = &mut op.stage {
             *tries -= 1;
         }
-        self.read_log(id, host, version);
+        self.read_log(id, look);
         let operation = index as u32;
         self.env.after(AGAIN_NS, Happening::Operator { operation });
     }
@@ -335,11 +337,11 @@ impl World {
 
     fn was_read(&mut self, index: usize, data: &LogData) -> Option<Stage> {
         let op = &self.operator.operations[index];
-        let Stage::Reading { version, .. } = op.stage else {
+        let Stage::Reading { look, .. } = op.stage else {
             return None;
         };
         let project = self.env.scenario.apps[op.app].name.get_ref().clone();
-        self.judge_log(&project, version, data);
+        self.judge_log(&project, look, data);
         Some(Stage::Done(format!("read {} lines", data.lines.len())))
     }
 
@@ -348,9 +350,12 @@ impl World {
         let chosen = self.operator.rng.below(listed.len().max(1) as u64) as usize;
         match listed.get(chosen).and_then(|info| info.slot.as_ref()) {
             Some(slot) => Stage::Reading {
-                host: NodeId(slot.host),
-                version: slot.version,
-                tries: inspect::TRIES,
+                look: Look {
+                    host: NodeId(slot.host),
+                    version: slot.version,
+                    runs: slot.state() == SlotState::Running,
+                },
+                tries: TRIES,
             },
             None => Stage::Done("no instance is there".into()),
         }
