@@ -7,8 +7,8 @@ use tidegate_gateway::Gateway;
 use tidegate_kernel::{Decision, FrontCall, Outcome, RequestHead, Ticket};
 use tidegate_net::{Front, LocalCell};
 
-use crate::Pair;
 use crate::fixture::{self, HOST};
+use crate::{Pair, median};
 
 /// Requests of a measured batch; their recording fits into memory.
 const BATCH: u32 = 4_000;
@@ -100,9 +100,4 @@ fn batch(cell: &Cell) -> f64 {
         assert!(request(cell), "the app runs");
     }
     begun.elapsed().as_nanos() as f64 / f64::from(BATCH)
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
 }

@@ -1,41 +1,55 @@
 //! The real front on loopback.
+//!
+//! Three fronts of one process take turns of a sixth of a second: one that does not record,
+//! one that does, and a second one that does not. The same clients, connected to all three,
+//! ask whichever has its turn. Where threads and memory come to lie differs from front to
+//! front by more than what is measured, so all three are started anew many times; what counts
+//! is the mean of the ratios, with its standard error, and that of the two fronts that do not
+//! record beside it.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_front::{Artifacts, Front, FrontConfig};
 use tidegate_net::Node;
 use tidegate_protocol::{Bytes, Digest, Manifest};
 
-use crate::Pair;
 use crate::fixture::{self, HOST};
+use crate::{Mean, Pair, median};
 
 const CLIENTS: usize = 8;
-const TURNS: usize = 8;
-const TURN: Duration = Duration::from_secs(2);
+/// How often the fronts are started, and the turns of each then; the first is not counted.
+const STARTS: usize = 48;
+const ROUNDS: usize = 6;
+const TURN: Duration = Duration::from_millis(150);
+/// Until the clients have come over from the front before.
+const SETTLE: Duration = Duration::from_millis(15);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 pub(crate) struct Measured {
-    /// Per CPU second of the gateway's thread (and of the recorder's).
+    /// Per CPU second of the gateway's thread (and of the recorder's), medians.
     pub(crate) requests: Pair,
-    /// Per second.
+    /// Per second, medians.
     pub(crate) wall: Pair,
+    /// Requests per CPU second when it records, of those when it does not.
+    pub(crate) ratio: Mean,
+    /// The same of two that do not record: 1, but for what else the machine does.
+    pub(crate) null_ratio: Mean,
     /// CPU time of the recorder's thread, as a part of the gateway's.
     pub(crate) recorder_share: f64,
     pub(crate) bytes_per_request: f64,
 }
 
-/// What some turns took.
-#[derive(Default)]
-struct Sum {
-    requests: u64,
-    gateway_s: f64,
-    recorder_s: f64,
-    wall_s: f64,
+/// What a turn came to.
+#[derive(Clone, Copy)]
+struct Turn {
+    per_cpu_second: f64,
+    per_second: f64,
+    recorder_share: f64,
 }
 
 /// The platform has no static files here.
@@ -56,47 +70,129 @@ impl Artifacts for NoArtifacts {
 }
 
 pub(crate) fn measure() -> Measured {
-    let dir = tempfile::tempdir().expect("a folder");
     let endpoint = instance();
+    let mut bytes_per_request = 0.0;
+    let turns: Vec<[Turn; 3]> = (0..STARTS)
+        .map(|_| {
+            let dir = tempfile::tempdir().expect("a folder");
+            let turns = started(dir.path(), endpoint);
+            bytes_per_request = bytes_of_a_request(dir.path());
+            turns
+        })
+        .collect();
+    let each = |figure: fn(&[Turn; 3]) -> f64| turns.iter().map(figure).collect::<Vec<f64>>();
+    Measured {
+        requests: Pair {
+            off: median(each(|t| t[0].per_cpu_second)),
+            on: median(each(|t| t[1].per_cpu_second)),
+        },
+        wall: Pair {
+            off: median(each(|t| t[0].per_second)),
+            on: median(each(|t| t[1].per_second)),
+        },
+        ratio: Mean::of(&each(|t| {
+            2.0 * t[1].per_cpu_second / (t[0].per_cpu_second + t[2].per_cpu_second)
+        })),
+        null_ratio: Mean::of(&each(|t| t[2].per_cpu_second / t[0].per_cpu_second)),
+        recorder_share: median(each(|t| t[1].recorder_share)),
+        bytes_per_request,
+    }
+}
+
+/// Some rounds of three fronts that are started for them: the medians of each.
+fn started(dir: &Path, endpoint: SocketAddr) -> [Turn; 3] {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime");
-    let (plain, off) = runtime.block_on(start("plain", None, endpoint));
-    let (recorded, on) = runtime.block_on(start("recorded", Some(dir.path()), endpoint));
-    turn(off.address());
-    turn(on.address());
-    let mut sums = (Sum::default(), Sum::default());
-    for _ in 0..TURNS {
-        sums.0.add(turn(off.address()));
-        sums.1.add(turn(on.address()));
+    let started = [("off", None), ("on", Some(dir)), ("again", None)]
+        .map(|(name, dir)| runtime.block_on(start(name, dir, endpoint)));
+    let addresses = started.each_ref().map(|(_, front)| front.address());
+    let clients = Clients::start(addresses);
+    let rounds: Vec<[Turn; 3]> = (0..=ROUNDS).map(|n| clients.round(n)).collect();
+    clients.stop();
+    for (node, front) in started {
+        front.shutdown();
+        runtime.block_on(node.shutdown());
     }
-    off.shutdown();
-    on.shutdown();
-    runtime.block_on(plain.shutdown());
-    runtime.block_on(recorded.shutdown());
-    let (off, on) = sums;
-    Measured {
-        requests: Pair {
-            off: off.requests as f64 / off.gateway_s,
-            on: on.requests as f64 / (on.gateway_s + on.recorder_s),
-        },
-        wall: Pair {
-            off: off.requests as f64 / off.wall_s,
-            on: on.requests as f64 / on.wall_s,
-        },
-        recorder_share: on.recorder_s / on.gateway_s,
-        bytes_per_request: bytes_of_a_request(dir.path()),
-    }
+    let of = |front: usize, figure: fn(&Turn) -> f64| {
+        median(rounds[1..].iter().map(|r| figure(&r[front])).collect())
+    };
+    [0, 1, 2].map(|front| Turn {
+        per_cpu_second: of(front, |t| t.per_cpu_second),
+        per_second: of(front, |t| t.per_second),
+        recorder_share: of(front, |t| t.recorder_share),
+    })
 }
 
-impl Sum {
-    fn add(&mut self, turn: Sum) {
-        self.requests += turn.requests;
-        self.gateway_s += turn.gateway_s;
-        self.recorder_s += turn.recorder_s;
-        self.wall_s += turn.wall_s;
+/// Clients that ask one front at a time, without a pause.
+struct Clients {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Whose turn it is; nobody's: they end.
+    turn: AtomicUsize,
+    answered: AtomicU64,
+}
+
+impl Clients {
+    fn start(addresses: [SocketAddr; 3]) -> Self {
+        let shared = Arc::<Shared>::default();
+        let threads = (0..CLIENTS).map(|_| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                let mut streams = addresses.map(connect);
+                while let Some(stream) = streams.get_mut(shared.turn.load(Ordering::Relaxed)) {
+                    ask(stream).expect("an answer of the app");
+                    shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            shared,
+        }
+    }
+
+    fn stop(self) {
+        self.shared.turn.store(usize::MAX, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a client");
+        }
+    }
+
+    /// A turn of each front; another one begins each round.
+    fn round(&self, number: usize) -> [Turn; 3] {
+        let mut turns = [None; 3];
+        for n in 0..3 {
+            let front = (number + n) % 3;
+            turns[front] = Some(self.turn(front));
+        }
+        turns.map(|turn| turn.expect("each had its turn"))
+    }
+
+    fn turn(&self, front: usize) -> Turn {
+        self.shared.turn.store(front, Ordering::Relaxed);
+        std::thread::sleep(SETTLE);
+        let answered = || self.shared.answered.load(Ordering::Relaxed) as f64;
+        let cpu = || (cpu_seconds("gateway-0"), cpu_seconds("recorder"));
+        let (begun, before, (gateway, recorder)) = (Instant::now(), answered(), cpu());
+        std::thread::sleep(TURN);
+        let (requests, wall) = (answered() - before, begun.elapsed().as_secs_f64());
+        let now = cpu();
+        let (gateway, recorder) = (now.0 - gateway, now.1 - recorder);
+        // The recorder's thread also looks for work while nobody gives it any; that is not
+        // the cost of a front that does not record.
+        let recorder = if front == 1 { recorder } else { 0.0 };
+        Turn {
+            per_cpu_second: requests / (gateway + recorder),
+            per_second: requests / wall,
+            recorder_share: recorder / gateway,
+        }
     }
 }
 
@@ -113,36 +209,6 @@ async fn start(name: &str, dir: Option<&Path>, endpoint: SocketAddr) -> (Node, F
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     (node, front)
-}
-
-/// Asks for a while with some clients.
-fn turn(address: SocketAddr) -> Sum {
-    let stop = Arc::new(AtomicBool::new(false));
-    let before = (cpu_seconds("gateway-0"), cpu_seconds("recorder"));
-    let begun = Instant::now();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                let mut stream = connect(address);
-                let mut requests = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    ask(&mut stream).expect("an answer of the app");
-                    requests += 1;
-                }
-                requests
-            })
-        })
-        .collect();
-    std::thread::sleep(TURN);
-    stop.store(true, Ordering::Relaxed);
-    let requests = clients.into_iter().map(|c| c.join().expect("a client"));
-    Sum {
-        requests: requests.sum::<u64>(),
-        gateway_s: cpu_seconds("gateway-0") - before.0,
-        recorder_s: cpu_seconds("recorder") - before.1,
-        wall_s: begun.elapsed().as_secs_f64(),
-    }
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
