@@ -203,12 +203,15 @@ impl World {
     }
 
     fn read_again(&mut self, index: usize, look: Look) {
-        let id = self.operator.rng.u64();
         let op = &mut self.operator.operations[index];
-        op.request = id;
         if let Stage::Reading { tries, .. } = &mut op.stage {
+            // One name for all tries, so that an answer that is late is known as well.
+            if *tries == TRIES {
+                op.request = self.operator.rng.u64();
+            }
             *tries -= 1;
         }
+        let id = op.request;
         self.read_log(id, look);
         let operation = index as u32;
         self.env.after(AGAIN_NS, Happening::Operator { operation });
