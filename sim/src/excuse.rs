@@ -13,7 +13,9 @@
 //!
 //! A gateway may give a request up while an instance idles only when the platform had reason
 //! to take its host for dead: beside all that breaks requests, when a host was not heard or
-//! served nobody. A store that takes no commits is no such reason.
+//! served nobody. A store that takes no commits is no such reason. But what has died is
+//! noticed through the store, and counted from when that takes commits again: what was excused
+//! when its disk became full stays so for as long after that has room as a request may last.
 
 use crate::clock::SimTime;
 use crate::network::LinkChange;
@@ -32,11 +34,48 @@ struct Region {
     ended: Option<SimTime>,
 }
 
+/// The times at which a region's store took no commits; those that follow each other closely
+/// are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stall {
+    begun: SimTime,
+    span: Region,
+}
+
+impl Region {
+    fn change(&mut self, begin: bool, at: SimTime) {
+        if begin {
+            self.on += 1;
+        } else {
+            self.on -= 1;
+            self.ended = Some(at);
+        }
+    }
+
+    /// Until when it lasts; `None`: it never was.
+    fn until(&self) -> Option<SimTime> {
+        if self.on > 0 {
+            return Some(SimTime::MAX);
+        }
+        self.ended.map(|at| at + AFTER_NS)
+    }
+}
+
+impl Stall {
+    fn change(&mut self, begin: bool, at: SimTime) {
+        if begin && self.span.until().is_none_or(|until| until <= at) {
+            self.begun = at;
+        }
+        self.span.change(begin, at);
+    }
+}
+
 #[derive(Debug)]
 pub struct Excuses {
     regions: Vec<Region>,
     /// The same for hosts that seem dead.
     hosts: Vec<Region>,
+    stalls: Vec<Stall>,
 }
 
 impl Excuses {
@@ -44,6 +83,7 @@ impl Excuses {
         Self {
             regions: vec![Region::default(); regions],
             hosts: vec![Region::default(); regions],
+            stalls: vec![Stall::default(); regions],
         }
     }
 
@@ -62,36 +102,46 @@ impl Excuses {
             breaks_requests(fault.change, kind) || silences_hosts(fault.change, kind)
         });
         count(&mut self.hosts, seems_dead, begin, at);
+        let full = fault.change == Change::FullDisk;
+        let stalls = regions_of(struck, topology, |kind| full && kind == NodeKind::Store);
+        for stall in in_set(&mut self.stalls, stalls) {
+            stall.change(begin, at);
+        }
     }
 
     /// Whether anything that excuses a failure happened lately in one of the regions.
     pub fn any(&self, regions: RegionSet, now: SimTime) -> bool {
-        lately(&self.regions, regions, now)
+        self.lately(&self.regions, regions, now)
     }
 
     /// Whether hosts of one of the regions may have seemed dead lately.
     pub fn hosts(&self, regions: RegionSet, now: SimTime) -> bool {
-        lately(&self.hosts, regions, now)
+        self.lately(&self.hosts, regions, now)
     }
+
+    fn lately(&self, all: &[Region], regions: RegionSet, now: SimTime) -> bool {
+        let each = all.iter().zip(&self.stalls).enumerate();
+        each.filter(|(i, _)| regions >> i & 1 == 1)
+            .any(|(_, (region, stall))| {
+                let Some(until) = region.until() else {
+                    return false;
+                };
+                let stalled = until > stall.begun && stall.span.until() > Some(now);
+                now < until || stalled
+            })
+    }
+}
+
+fn in_set<T>(all: &mut [T], set: RegionSet) -> impl Iterator<Item = &mut T> {
+    let each = all.iter_mut().enumerate();
+    each.filter(move |(i, _)| set >> i & 1 == 1)
+        .map(|(_, one)| one)
 }
 
 fn count(all: &mut [Region], struck: RegionSet, begin: bool, at: SimTime) {
-    let struck = |i: usize| struck >> i & 1 == 1;
-    for (_, region) in all.iter_mut().enumerate().filter(|(i, _)| struck(*i)) {
-        if begin {
-            region.on += 1;
-        } else {
-            region.on -= 1;
-            region.ended = Some(at);
-        }
+    for region in in_set(all, struck) {
+        region.change(begin, at);
     }
-}
-
-fn lately(all: &[Region], regions: RegionSet, now: SimTime) -> bool {
-    all.iter()
-        .enumerate()
-        .filter(|(i, _)| regions >> i & 1 == 1)
-        .any(|(_, r)| r.on > 0 || r.ended.is_some_and(|at| now < at + AFTER_NS))
 }
 
 /// Whether a fault may keep the heartbeats or the answers of a host away, or the news of it.
@@ -205,5 +255,48 @@ mod tests {
         };
         assert!(excuses.any(0b11, 5 + AFTER_NS - 1));
         assert!(!excuses.any(0b11, 5 + AFTER_NS));
+    }
+
+    #[test]
+    fn what_is_excused_when_the_store_is_full_stays_so_until_it_has_been_well_for_a_while() {
+        let excused = |full: SimTime, room: Option<SimTime>, now: SimTime| {
+            let mut excuses = Excuses::new(1);
+            excuses.regions[0].ended = Some(10);
+            excuses.stalls[0].change(true, full);
+            if let Some(room) = room {
+                excuses.stalls[0].change(false, room);
+            }
+            excuses.any(1, now)
+        };
+        let end = 10 + AFTER_NS;
+        assert!(excused(end - 1, None, end + 5));
+        assert!(
+            !excused(end, None, end + 5),
+            "it was over when the disk became full"
+        );
+        let room = end + 9;
+        assert!(excused(20, Some(room), room + AFTER_NS - 1));
+        assert!(!excused(20, Some(room), room + AFTER_NS));
+    }
+
+    #[test]
+    fn full_disks_that_follow_each_other_closely_are_one() {
+        let mut stall = Stall::default();
+        let begun = |stall: &mut Stall, from, to| {
+            stall.change(true, from);
+            stall.change(false, to);
+            stall.begun
+        };
+        assert_eq!(begun(&mut stall, 5, 9), 5);
+        assert_eq!(begun(&mut stall, 8 + AFTER_NS, 9 + AFTER_NS), 5);
+        let later = 9 + 2 * AFTER_NS;
+        assert_eq!(begun(&mut stall, later, later + 1), later);
+    }
+
+    #[test]
+    fn a_full_store_is_an_excuse_of_nothing_by_itself() {
+        let mut excuses = Excuses::new(1);
+        excuses.stalls[0].change(true, 7);
+        assert!(!excuses.any(1, 8) && !excuses.hosts(1, 8));
     }
 }
