@@ -186,31 +186,28 @@ impl World {
             }
             Stage::Asking(call) => (**call).clone(),
             Stage::Watching { version } => Call::GetDeploy(GetDeploy { version: *version }),
-            Stage::Reading { tries: 0, look } => {
-                let host = look.host;
-                let what = name_of(&self.operator.operations[index], &self.env.scenario);
-                self.judge_silence(&what, host);
-                let silent = format!("node {} shows nothing", host.0);
-                return self.enter(index, Stage::Done(silent));
-            }
-            Stage::Reading { look, .. } => {
-                let look = *look;
-                return self.read_again(index, look);
+            Stage::Reading { look, tries } => {
+                let (look, tries) = (*look, *tries);
+                return self.read_again(index, look, tries);
             }
         };
         self.ask(index, call);
         self.env.after(AGAIN_NS, Happening::Operator { operation });
     }
 
-    fn read_again(&mut self, index: usize, look: Look) {
+    fn read_again(&mut self, index: usize, look: Look, tries: u32) {
         let op = &mut self.operator.operations[index];
-        if let Stage::Reading { tries, .. } = &mut op.stage {
-            // One name for all tries, so that an answer that is late is known as well.
-            if *tries == TRIES {
-                op.request = self.operator.rng.u64();
-            }
-            *tries -= 1;
+        let Some(left) = tries.checked_sub(1) else {
+            let what = name_of(op, &self.env.scenario);
+            self.judge_silence(&what, look.host);
+            let silent = format!("node {} shows nothing", look.host.0);
+            return self.enter(index, Stage::Done(silent));
+        };
+        // One name for all tries, so that an answer that is late is known as well.
+        if tries == TRIES {
+            op.request = self.operator.rng.u64();
         }
+        op.stage = Stage::Reading { look, tries: left };
         let id = op.request;
         self.read_log(id, look);
         let operation = index as u32;

@@ -4,20 +4,19 @@
 //! order in which it is done, on its own thread, and may end it all. What was begun by then is
 //! finished and thrown away.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
 /// Results that wait for the caller at most; then the threads wait.
 const WAITING_MAX: usize = 64;
 
-/// Works on `first`, `first + 1` and so on until `work` has none for a number, or `take` has
-/// enough or fails.
+/// Works on `first`, `first + 1` and so on until `work` has none for a number, or `take` says
+/// that it has enough, or fails.
 pub(crate) fn run<T: Send>(
     jobs: u64,
     first: u64,
     work: impl Fn(u64) -> Option<T> + Sync,
-    mut take: impl FnMut(T) -> Result<ControlFlow<()>, String>,
+    mut take: impl FnMut(T) -> Result<bool, String>,
 ) -> Result<(), String> {
     let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -37,12 +36,11 @@ pub(crate) fn run<T: Send>(
         }
         drop(tell);
         for done in told {
-            if take(done)
-                .inspect_err(|_| stop.store(true, Ordering::Relaxed))?
-                .is_break()
-            {
+            let enough = take(done);
+            if enough != Ok(false) {
                 stop.store(true, Ordering::Relaxed);
             }
+            enough?;
         }
         Ok(())
     })
@@ -58,7 +56,7 @@ mod tests {
         let work = |n: u64| (n < 500).then_some(n);
         let all = run(3, 100, work, |n| {
             done.push(n);
-            Ok(ControlFlow::Continue(()))
+            Ok(false)
         });
         assert_eq!(all, Ok(()));
         done.sort_unstable();
@@ -71,7 +69,7 @@ mod tests {
         let endless = |n: u64| Some(n);
         let all = run(2, 0, endless, |_| {
             taken += 1;
-            Ok(ControlFlow::Break(()))
+            Ok(true)
         });
         assert_eq!(all, Ok(()));
         assert!(taken > 0);

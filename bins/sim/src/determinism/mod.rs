@@ -9,7 +9,7 @@ mod compare;
 mod process;
 pub(crate) mod trace;
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -142,11 +142,7 @@ fn compare_all(
         }
         let enough = !finding.is_same() && !options.keep_going;
         all.push((index, finding));
-        Ok(if enough {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(enough)
     })?;
     Ok(all)
 }

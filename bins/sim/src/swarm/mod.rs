@@ -9,7 +9,6 @@ mod guided;
 mod junit;
 mod summary;
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -114,12 +113,7 @@ pub(crate) fn run(swarm: &Swarm) -> Result<bool, String> {
         let late = swarm
             .minutes
             .is_some_and(|m| begun.elapsed() >= Duration::from_secs_f64(m * 60.0));
-        let enough = late || !result.found.is_empty() && !swarm.keep_going;
-        Ok(if enough {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(late || !result.found.is_empty() && !swarm.keep_going)
     })?;
     bar.finish_and_clear();
     result.wall_seconds = begun.elapsed().as_secs_f64();
